@@ -1,0 +1,135 @@
+"""The kernel's configuration: every switch that a known system needs beyond its placement rule."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cma_gym.machine.spec import MachineSpec
+from cma_gym.mm.mmzone import Cost, PcpCma
+
+Profile = Literal["v4_6", "v6_12"]
+
+COSTS_NS: dict[Cost, int] = {
+    Cost.FAULT: 1_000,
+    Cost.COPY: 600,
+    Cost.RECLAIM_SCAN: 300,
+    Cost.RECLAIM_DROP: 700,
+    Cost.ZRAM_OUT: 12_000,
+    Cost.ZRAM_IN: 9_400,
+    Cost.FLASH_READ: 30_000,
+    Cost.FLASH_WRITE: 20_000,
+    Cost.MIGRATE: 5_000,
+    Cost.ISOLATE_BLOCK: 20_000,
+    Cost.ISOLATE_PAGE: 100,
+    Cost.DRAIN: 100_000,
+    Cost.COMPACT_SCAN: 60,
+}
+"""Nanoseconds of a phone's core and flash. Sources: FACTS C10 (fault 1 us; zram read 9.4 us; migration of one page on a
+big ARM core 3-8 us; eMMC 4 KiB read 270 us, here with read-ahead of 8 pages and more). RECLAIM_*, COPY, COMPACT_SCAN,
+ISOLATE_* and DRAIN are assumptions of the right order of magnitude."""
+
+
+class KernelConfig(BaseModel):
+    """Switches and rates of the simulated kernel. The defaults are mainline 6.12's; see `for_profile`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    lend: bool = True
+    """Off: a carve-out; the area belongs to its device alone (S0)."""
+    zone_cma: bool = False
+    """The area is a zone of its own, highest in the zonelist (ZONE_CMA, S14)."""
+    cma_ratio: int = Field(default=0, ge=0)
+    """n > 0: each page of a movable request is taken from CMA while free CMA > free pages / n (mainline 5.8+: 2)."""
+    cma_pcp: Literal["shared", "own", "none"] = "shared"
+    """Per-CPU list of CMA pages: on the movable list, on one of their own, or none."""
+    compact_into_cma: bool = True
+    """Compaction's free scanner may use CMA pageblocks as targets."""
+    migrate_into_cma: bool = True
+    """Migration targets of contiguous allocations may lie in CMA."""
+    lending_stops_while_busy: bool = False
+    """Nobody borrows while a demand is waited for (CMA_AGGRESSIVE, Qualcomm)."""
+    shrink_before_cma_alloc: bool = False
+    """Reclaim room for the migrated pages first (CMA_AGGRESSIVE)."""
+    lru_cache_disable: bool = True
+    """Drain LRU batches and keep them off during a contiguous allocation (5.12+)."""
+    lru_per_zone: bool = False
+    new_anon_active: bool = False
+    """Fresh anonymous pages start on the active list (up to 5.8)."""
+    fair_zone: bool = False
+    """Round robin over the zones by size (up to 4.7)."""
+    steal_largest_first: bool = False
+    boost_factor: int = Field(default=15000, ge=0)
+    """Watermark boost after an external fragmentation event [1/10000 of the high watermark]."""
+    migrate_passes: int = Field(default=10, ge=1)
+    lru_batch: int = Field(default=31, ge=1, le=31)
+    """Pages a CPU collects before it adds them to the LRU lists."""
+    swappiness: int = Field(default=60, ge=0, le=200)
+    dirty_background_percent: int = Field(default=10, ge=1, le=100)
+    dirty_percent: int = Field(default=20, ge=1, le=100)
+    dirty_expire_ms: int = Field(default=30_000, ge=1)
+    demand_tries: int = Field(default=3, ge=1)
+    """Tries of one demand by its driver."""
+    demand_retry_ms: int = Field(default=100, ge=0)
+    lmk: bool = True
+    """The low memory killer (FACTS C9)."""
+    lmk_subtract_cma: bool = False
+    """It does not count free CMA as free (HiSilicon, Qualcomm)."""
+    lmk_minfree_permille: tuple[int, int, int, int] = (20, 35, 60, 0)
+    """Tasks of an importance class may be killed when both free and file pages are below this share of RAM [1/1000], by
+    Importance; SYSTEM never is. Source: vendor tables of 3 GB phones (FACTS C9: 18432, 27648 and 55296 pages)."""
+    costs_ns: dict[str, int] = Field(default_factory=dict)
+    """Entries of the cost table that differ from `COSTS_NS`, by lower-case name."""
+
+    @classmethod
+    def for_profile(cls, profile: Profile, **overrides: Any) -> KernelConfig:
+        """The configuration of a kernel version, with some switches overridden."""
+        return cls(**{**_PROFILES[profile], **overrides})
+
+    def cost_table(self) -> list[int]:
+        """Nanoseconds by `Cost`.
+
+        Raises:
+            ValueError: `costs_ns` names an unknown cost.
+        """
+        table = [COSTS_NS[cost] for cost in Cost]
+        for name, value in self.costs_ns.items():
+            if name.upper() not in Cost.__members__:
+                known = ", ".join(cost.name.lower() for cost in Cost)
+                raise ValueError(f"kernel.costs_ns: there is no cost {name!r}; known are {known}")
+            table[Cost[name.upper()]] = value
+        return table
+
+    def fill(self, record: Any, spec: MachineSpec) -> None:
+        """Write this configuration into a machine's `kernel` record (mm/mmzone.py)."""
+        direct = (
+            "cma_ratio lend compact_into_cma migrate_into_cma lending_stops_while_busy shrink_before_cma_alloc "
+            "lru_cache_disable lru_per_zone new_anon_active fair_zone steal_largest_first boost_factor migrate_passes swappiness "
+            "dirty_background_percent dirty_percent demand_tries lmk lmk_subtract_cma"
+        )
+        for name in direct.split():
+            record[name] = getattr(self, name)
+        record["pageblock_order"] = spec.pageblock_order
+        record["nr_cpus"] = spec.nr_cpus
+        record["nr_lru_batch"] = self.lru_batch
+        record["cma_pcp"] = PcpCma[self.cma_pcp.upper()]
+        record["dirty_expire_ns"] = self.dirty_expire_ms * 1_000_000
+        record["demand_retry_ns"] = self.demand_retry_ms * 1_000_000
+        record["lmk_minfree"] = [share * spec.nr_pages // 1000 for share in self.lmk_minfree_permille]
+        table = self.cost_table()
+        record["cost"][: len(table)] = table
+
+
+_PROFILES: dict[str, dict[str, Any]] = {
+    "v6_12": {},
+    "v4_6": {
+        "lru_cache_disable": False,
+        "lru_per_zone": True,
+        "new_anon_active": True,
+        "fair_zone": True,
+        "steal_largest_first": True,
+        "boost_factor": 0,
+        "lru_batch": 14,
+    },
+}

@@ -1,0 +1,100 @@
+"""Reading a machine: metrics, demands, blame. Nothing here changes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cma_gym.mm.mmzone import BLAME_LOG, DEMAND_LOG, VmEvent
+
+METRICS = (
+    "whole_success",
+    "whole_first",
+    "pieces_success",
+    "pieces_first",
+    "whole_demands",
+    "pieces_demands",
+    "demand_ms_p50",
+    "demand_ms_p99",
+    "stall_ms",
+    "swap_ms",
+    "refault_ms",
+    "kills",
+    "cma_idle",
+    "atomic_fails",
+    "alloc_fails",
+    "decisions",
+    "events",
+    "pswpin",
+    "pswpout",
+    "refault_anon",
+    "refault_file",
+    "pgmigrate_success",
+    "pgmigrate_fail",
+)
+"""Names of the metrics, in the order of every table."""
+
+NS_PER_MS = 1e6
+
+
+def _share(ok: int, tried: int) -> float:
+    return ok / tried if tried else float("nan")
+
+
+def _logged(log: np.ndarray, written: int, capacity: int) -> np.ndarray:
+    """The entries of a ring, oldest first."""
+    if written <= capacity:
+        return log[:written].copy()
+    return np.roll(log, -(written % capacity), axis=0)
+
+
+def demand_table(mem: Any) -> np.ndarray:
+    """Ended demands, oldest first: array of mmzone.demand_record (the latest 256)."""
+    return _logged(np.asarray(mem["demand_log"]), int(mem["nr_demands_logged"]), DEMAND_LOG)
+
+
+def blame_table(mem: Any) -> np.ndarray:
+    """Pages that held up demands, oldest first: array of mmzone.blame (the latest 512)."""
+    return _logged(np.asarray(mem["blame_log"]), int(mem["nr_blames_logged"]), BLAME_LOG)
+
+
+def _percentile(values: np.ndarray, percent: float) -> float:
+    return float(np.percentile(values, percent)) if len(values) else float("nan")
+
+
+def metrics(mem: Any) -> dict[str, float]:
+    """What a user of the machine felt, by the names in METRICS.
+
+    Times are milliseconds; `demand_ms_*` are latencies of successful demands from the first try on, waits between tries
+    included; `cma_idle` is the free share of the area, averaged over time; shares are nan where nothing was tried.
+    """
+    m, events = mem["metrics"], mem["vm_event"]
+    demands = demand_table(mem)
+    latency = demands["latency_ns"][demands["ok"] == 1] / NS_PER_MS
+    values: dict[str, float] = {
+        "whole_success": _share(m["whole_ok"], m["whole_tried"]),
+        "whole_first": _share(m["whole_first_ok"], m["whole_tried"]),
+        "pieces_success": _share(m["pieces_ok"], m["pieces_tried"]),
+        "pieces_first": _share(m["pieces_first_ok"], m["pieces_tried"]),
+        "whole_demands": m["whole_tried"],
+        "pieces_demands": m["pieces_tried"],
+        "demand_ms_p50": _percentile(latency, 50),
+        "demand_ms_p99": _percentile(latency, 99),
+        "stall_ms": m["stall_ns"] / NS_PER_MS,
+        "swap_ms": m["swap_ns"] / NS_PER_MS,
+        "refault_ms": m["refault_ns"] / NS_PER_MS,
+        "kills": m["kills"],
+        "cma_idle": m["cma_idle_ns"] / m["time_ns"] if m["time_ns"] else float("nan"),
+        "atomic_fails": events[VmEvent.ATOMIC_FAIL],
+        "alloc_fails": events[VmEvent.ALLOC_FAIL],
+        "decisions": events[VmEvent.DECISIONS],
+        "events": events[VmEvent.EVENTS],
+        "pswpin": events[VmEvent.PSWPIN],
+        "pswpout": events[VmEvent.PSWPOUT],
+        "refault_anon": events[VmEvent.WORKINGSET_REFAULT_ANON],
+        "refault_file": events[VmEvent.WORKINGSET_REFAULT_FILE],
+        "pgmigrate_success": events[VmEvent.PGMIGRATE_SUCCESS],
+        "pgmigrate_fail": events[VmEvent.PGMIGRATE_FAIL],
+    }
+    return {name: float(values[name]) for name in METRICS}

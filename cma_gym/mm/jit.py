@@ -1,0 +1,160 @@
+"""The one place that spells the compiler's decorator.
+
+**One unit per entry point.** Numba compiles every function into a library of its own that contains, and optimises again,
+everything it calls. In a core of some two hundred small functions, called twenty levels deep, the same code would be
+optimised dozens of times: 160 s from cold, measured. Here a function that is called from Python becomes an *entry*: it and all
+it calls are lowered into one library, which is linked and optimised once (`_Dispatcher`). Cold start falls to a tenth,
+and the optimiser sees the whole program.
+
+**One cache folder per version of the core.** Numba's on-disk cache looks at the stamp of the file that holds a function,
+not at the files of the functions it calls. An edit of a helper would leave its callers stale, so the cache folder is named
+by a digest of all sources of the compiled core (`mm/` and `machine/`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba import types
+from numba.core import compiler, dispatcher
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.registry import CPUDispatcher
+from numba.core.sigutils import normalize_signature
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_CORE = ("mm", "machine")
+_OPTIONS = {"nopython": True, "error_model": "numpy"}
+
+
+def core_digest() -> str:
+    """Digest (16 hex digits) of the compiled core's sources and of the compiler settings that change its code."""
+    digest = hashlib.sha256()
+    for folder in _CORE:
+        for source in sorted((_PACKAGE / folder).glob("*.py")):
+            digest.update(source.name.encode() + b"\0" + source.read_bytes())
+    digest.update(f"{numba.__version__} boundscheck={numba.config.BOUNDSCHECK}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _cache_folder() -> Path:
+    root = os.environ.get("CMA_GYM_CACHE_DIR") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "cma-gym"
+    )
+    return Path(root) / core_digest()
+
+
+numba.config.reload_config()
+# Through the environment, because Numba drops a changed setting whenever it reads its environment again.
+os.environ["NUMBA_CACHE_DIR"] = str(_cache_folder())
+numba.config.reload_config()
+
+
+class _Unit:
+    """What is compiled together: one library, and the functions that were lowered into it."""
+
+    current: _Unit | None = None
+
+    def __init__(self, library: JITCodeLibrary) -> None:
+        self.library = library
+        self.members: list[_Dispatcher] = []
+
+
+class _Compiler(dispatcher._FunctionCompiler):
+    """Lowers into the library of the current unit; only the entry itself is made executable."""
+
+    def _compile_core(self, args: Any, return_type: Any) -> Any:
+        unit = _Unit.current
+        assert unit is not None
+        flags = compiler.Flags()
+        self.targetdescr.options.parse_as_flags(flags, self.targetoptions)
+        if unit.members:
+            flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
+        return compiler.compile_extra(
+            self.targetdescr.typing_context,
+            self.targetdescr.target_context,
+            self.py_func,
+            args=args,
+            return_type=return_type,
+            flags=flags,
+            locals=self.locals,
+            library=unit.library,
+            pipeline_class=self.pipeline_class,
+        )
+
+
+def _canonical(args: Any) -> tuple[Any, ...]:
+    """Argument types of a call inside the core: every integer, flag, literal and enum member is an int64.
+
+    Otherwise each mixture of them at the call sites would compile a function once more.
+    """
+    plain = (types.unliteral(arg) for arg in args)
+    small = (types.Integer, types.Boolean, types.IntEnumMember)
+    return tuple(types.int64 if isinstance(arg, small) else arg for arg in plain)
+
+
+class _Dispatcher(CPUDispatcher):
+    """A function of the core: an entry when Python calls it, a member of the caller's unit when compiled code does."""
+
+    def __init__(self, py_func: Any) -> None:
+        super().__init__(py_func, targetoptions=dict(_OPTIONS))
+        self._compiler = _Compiler(
+            py_func, self.targetdescr, self.targetoptions, self.locals, self._compiler.pipeline_class
+        )
+        self._members: dict[Any, Any] = {}
+        self.enable_caching()
+
+    @property
+    def nopython_signatures(self) -> list[Any]:
+        """Signatures that compiled callers may use, those of the unit being compiled included."""
+        return [result.signature for result in (*self._members.values(), *self.overloads.values())]
+
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        """The typing of a call from compiled code."""
+        args = self._compiler.fold_argument_types(args, kws)[1]
+        return super().get_call_template(_canonical(args), {})
+
+    def get_overload(self, sig: Any) -> Any:
+        """Key under which the target context finds the implementation for compiled callers."""
+        args = tuple(normalize_signature(sig)[0])
+        found = self._members.get(args)
+        return found.entry_point if found is not None else self.overloads[args].entry_point
+
+    def compile(self, sig: Any) -> Any:
+        """Compile for a signature; as a member if a unit is being compiled, else as an entry with a unit of its own."""
+        with global_compiler_lock:
+            if _Unit.current is not None:
+                return self._compile_member(_Unit.current, sig)
+            library = JITCodeLibrary(self.targetctx.codegen(), self.py_func.__qualname__)
+            library.enable_object_caching()
+            unit = _Unit.current = _Unit(library)
+            try:
+                return super().compile(sig)
+            finally:
+                _Unit.current = None
+                for member in unit.members:
+                    member._members.clear()
+
+    def _compile_member(self, unit: _Unit, sig: Any) -> Any:
+        args, return_type = normalize_signature(sig)
+        found = self._members.get(tuple(args))
+        if found is not None:
+            return found.entry_point
+        unit.members.append(self)
+        result = self._compiler.compile(args, return_type)
+        result = result._replace(entry_point=(self.py_func, tuple(args)))
+        self.targetctx.insert_user_function(result.entry_point, result.fndesc)
+        self._members[tuple(args)] = result
+        return result.entry_point
+
+
+def jit(function: Any) -> Any:
+    """Compile a function of the core: no Python objects, division without a zero check, cached on disk.
+
+    With NUMBA_DISABLE_JIT=1 the function is returned as it is.
+    """
+    return function if numba.config.DISABLE_JIT else _Dispatcher(function)

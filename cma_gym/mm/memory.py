@@ -1,0 +1,164 @@
+"""Anonymous memory: faults, copy-on-write, fork, unmapping, locking.
+
+Linux: mm/memory.c, mm/mlock.c, kernel/fork.c
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cma_gym.mm.clock import charge, elapse
+from cma_gym.mm.jit import jit
+from cma_gym.mm.lru import folio_add_lru, lruvec_add_folio, lruvec_del_folio
+from cma_gym.mm.mmzone import (
+    KIND_ANON,
+    KIND_DRIVER,
+    NO_ENTRY,
+    NO_PAGE,
+    REQUEST_ANON,
+    REQUEST_COW,
+    REQUEST_DRIVER,
+    REQUEST_SWAPIN,
+    Cost,
+    PageFlag,
+    PageKind,
+    VmEvent,
+)
+from cma_gym.mm.page_alloc import prep_new_page
+from cma_gym.mm.rmap import add_rmap, unlink_sharer, zap_pte
+from cma_gym.mm.swap import swap_free, swap_slot_of
+from cma_gym.mm.workingset import workingset_refault
+
+NO_REQUEST = -1
+
+
+@jit
+def fault_request(mem, vpn, write, driver):
+    """What an access to a virtual page needs to allocate (RequestKind), or NO_REQUEST. Linux: handle_pte_fault()."""
+    entry = np.int64(mem.pte[vpn].entry)
+    if entry == NO_ENTRY:
+        return REQUEST_DRIVER if driver else REQUEST_ANON
+    if entry < 0:
+        return REQUEST_SWAPIN
+    if write and mem.page[entry].mapcount > 1:
+        return REQUEST_COW
+    return NO_REQUEST
+
+
+@jit
+def finish_anon_fault(mem, cpu, task, pfn, vpn):
+    """Map a fresh page at a virtual page that had none. Linux: do_anonymous_page()."""
+    prep_new_page(mem, pfn, 0, KIND_ANON, NO_PAGE, task)
+    add_rmap(mem, pfn, vpn)
+    if mem.kernel.new_anon_active:
+        mem.page[pfn].flag |= PageFlag.ACTIVE
+    mem.page[pfn].flag |= PageFlag.YOUNG
+    folio_add_lru(mem, cpu, pfn)
+
+
+@jit
+def finish_driver_fault(mem, task, pfn, vpn):
+    """Give a driver its page: movable by its flags, on no list and known to nobody (FACTS B16)."""
+    prep_new_page(mem, pfn, 0, KIND_DRIVER, NO_PAGE, task)
+    add_rmap(mem, pfn, vpn)
+
+
+@jit
+def finish_cow(mem, cpu, task, pfn, vpn):
+    """Give one sharer a copy of its own. Linux: wp_page_copy()."""
+    old = mem.page[mem.pte[vpn].entry]
+    old.index = unlink_sharer(mem, np.int64(old.index), vpn)
+    old.mapcount -= 1
+    charge(mem, Cost.COPY, 1)
+    finish_anon_fault(mem, cpu, task, pfn, vpn)
+
+
+@jit
+def finish_swapin(mem, cpu, task, pfn, vpn):
+    """Bring a page back from zram for all that share its slot. Linux: do_swap_page().
+
+    Differs: all sharers are mapped at once, and the slot is given up (no swap cache).
+    """
+    slot = swap_slot_of(np.int64(mem.pte[vpn].entry))
+    first = np.int64(mem.swap[slot].vpn)
+    age = np.int64(mem.swap[slot].age)
+    before = mem.work_ns
+    prep_new_page(mem, pfn, 0, KIND_ANON, first, task)
+    sharer = first
+    while sharer >= 0:
+        mem.pte[sharer].entry = pfn
+        mem.page[pfn].mapcount += 1
+        sharer = np.int64(mem.pte[sharer].next)
+    mem.swap[slot].vpn = NO_PAGE
+    swap_free(mem, cpu, slot)
+    charge(mem, Cost.ZRAM_IN, 1)
+    mem.vm_event[VmEvent.PSWPIN] += 1
+    mem.vm_event[VmEvent.PGMAJFAULT] += 1
+    mem.page[pfn].flag |= PageFlag.YOUNG
+    folio_add_lru(mem, cpu, pfn)
+    workingset_refault(mem, pfn, age)
+    mem.metrics.swap_ns += mem.work_ns - before
+    elapse(mem, mem.work_ns - before)
+
+
+@jit
+def finish_fault(mem, cpu, task, request, pfn, vpn):
+    """Install the page that a fault asked for. `request`: RequestKind of fault_request()."""
+    mem.vm_event[VmEvent.PGFAULT] += 1
+    charge(mem, Cost.FAULT, 1)
+    if request == REQUEST_SWAPIN:
+        finish_swapin(mem, cpu, task, pfn, vpn)
+    elif request == REQUEST_COW:
+        finish_cow(mem, cpu, task, pfn, vpn)
+    elif request == REQUEST_DRIVER:
+        finish_driver_fault(mem, task, pfn, vpn)
+    else:
+        finish_anon_fault(mem, cpu, task, pfn, vpn)
+
+
+@jit
+def copy_page_range(mem, parent, child, nr):
+    """Share the parent's pages with a child, copy-on-write. Linux: copy_page_range().
+
+    Args:
+        mem: machine record.
+        parent: first virtual page of the parent.
+        child: first virtual page of the child; its range is empty.
+        nr: pages.
+    """
+    for offset in range(nr):
+        entry = np.int64(mem.pte[parent + offset].entry)
+        if entry == NO_ENTRY:
+            continue
+        if entry >= 0:
+            if mem.page[entry].kind == PageKind.ANON:
+                add_rmap(mem, entry, child + offset)
+        else:
+            slot = swap_slot_of(entry)
+            mem.pte[child + offset].entry = entry
+            mem.pte[child + offset].next = mem.swap[slot].vpn
+            mem.swap[slot].vpn = child + offset
+
+
+@jit
+def unmap_range(mem, cpu, start, nr):
+    """Free a range of virtual pages. Linux: zap_page_range_single()."""
+    for vpn in range(start, start + nr):
+        zap_pte(mem, cpu, vpn)
+
+
+@jit
+def mlock_vpage(mem, vpn, lock):
+    """Lock or unlock a present page: it leaves or enters the lists that reclaim looks at. Linux: mlock_folio()."""
+    pfn = np.int64(mem.pte[vpn].entry)
+    if pfn < 0 or mem.page[pfn].kind != PageKind.ANON:
+        return
+    page = mem.page[pfn]
+    if (page.flag & PageFlag.MLOCKED != 0) == lock:
+        return
+    on_list = page.flag & PageFlag.LRU
+    if on_list:
+        lruvec_del_folio(mem, pfn)
+    page.flag ^= PageFlag.MLOCKED
+    if on_list:
+        lruvec_add_folio(mem, pfn, False)

@@ -1,0 +1,100 @@
+"""The low memory killer, and the kernel's own last resort.
+
+Linux: drivers/staging/android/lowmemorykiller.c (3.x, 4.x); mm/oom_kill.c
+Differs: the victim is marked while reclaim runs and ended at the next safe place, so that nobody loses pages that are
+being looked at.
+"""
+
+from __future__ import annotations
+
+from cma_gym.mm.jit import jit
+from cma_gym.mm.mmzone import NO_TASK, NR_ZONES, Importance, VmEvent, ZoneStat
+from cma_gym.mm.rmap import zap_pte
+from cma_gym.mm.zonelist import nr_free_cma, nr_free_pages
+
+
+@jit
+def rss_pages(mem, task):
+    """Pages of a task in memory; counted when needed, because kills are rare. Linux: get_mm_rss()."""
+    start = mem.task[task].start
+    pages = 0
+    for vpn in range(start, start + mem.task[task].nr_vpages):
+        if mem.pte[vpn].entry >= 0:
+            pages += 1
+    return pages
+
+
+@jit
+def select_victim(mem, least_important, spare):
+    """Task of the least important class, down to `least_important`, that was used longest ago; NO_TASK if none.
+
+    Linux: lowmem_scan() takes the largest of a class; Android's class of cached apps is itself ordered by last use.
+    """
+    victim = NO_TASK
+    for task in range(1, mem.nr_tasks):
+        entry = mem.task[task]
+        if not entry.alive or task == spare or entry.importance >= Importance.SYSTEM:
+            continue
+        if entry.importance < least_important:
+            continue
+        if victim != NO_TASK:
+            best = mem.task[victim]
+            if entry.importance < best.importance:
+                continue
+            if entry.importance == best.importance and entry.last_active >= best.last_active:
+                continue
+        victim = task
+    return victim
+
+
+@jit
+def lowmem_scan(mem):
+    """Mark a task to be killed when both free memory and page cache are short. Linux: lowmem_scan(), FACTS C9."""
+    if not mem.kernel.lmk or mem.node.pending_kill != NO_TASK:
+        return
+    other_free = nr_free_pages(mem) - mem.node.totalreserve_pages
+    if mem.kernel.lmk_subtract_cma:
+        other_free -= nr_free_cma(mem)
+    other_file = 0
+    for index in range(NR_ZONES):
+        stat = mem.zones[index].vm_stat
+        other_file += stat[ZoneStat.INACTIVE_FILE] + stat[ZoneStat.ACTIVE_FILE]
+    for importance in range(Importance.SYSTEM):
+        minfree = mem.kernel.lmk_minfree[importance]
+        if other_free < minfree and other_file < minfree:
+            mem.node.pending_kill = select_victim(mem, importance, mem.cursor.task)
+            return
+
+
+@jit
+def exit_mmap(mem, cpu, task):
+    """Free all virtual pages of a task. Linux: exit_mmap(), mm/mmap.c."""
+    entry = mem.task[task]
+    for vpn in range(entry.start, entry.start + entry.nr_vpages):
+        zap_pte(mem, cpu, vpn)
+    entry.alive = 0
+
+
+@jit
+def oom_reap(mem, cpu):
+    """End the task that was marked, if any; whether one was."""
+    task = mem.node.pending_kill
+    mem.node.pending_kill = NO_TASK
+    if task == NO_TASK or not mem.task[task].alive:
+        return False
+    exit_mmap(mem, cpu, task)
+    mem.task[task].killed = 1
+    mem.metrics.kills += 1
+    mem.vm_event[VmEvent.LMK_KILL] += 1
+    return True
+
+
+@jit
+def out_of_memory(mem, cpu):
+    """Nothing could be reclaimed: kill the least important task, whatever its class. Linux: out_of_memory()."""
+    if mem.node.pending_kill == NO_TASK:
+        mem.node.pending_kill = select_victim(mem, 0, mem.cursor.task)
+    if not oom_reap(mem, cpu):
+        return False
+    mem.vm_event[VmEvent.OOM_KILL] += 1
+    return True

@@ -1,0 +1,135 @@
+"""Import a recording of a real kernel: ftrace text to a workload that every placement rule can be run against.
+
+Three passes, the first two while the file streams by: lines to records (`ftrace_text`), records to identities
+(`ftrace_identity`), identities to a demand (`ftrace_demand`, `ftrace_cma`). Memory grows with pages allocated, some 60
+bytes each, not with the length of the text.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from cma_gym.machine.events import Op, event_dtype
+from cma_gym.workloads.ftrace_books import Books, new_books, rehash_files, rehash_pages
+from cma_gym.workloads.ftrace_cma import DemandFinder, demand_events
+from cma_gym.workloads.ftrace_demand import build
+from cma_gym.workloads.ftrace_identity import follow
+from cma_gym.workloads.ftrace_layout import lay_out
+from cma_gym.workloads.ftrace_report import TraceReport, count_events, make_report
+from cma_gym.workloads.ftrace_source import TraceError, TraceSource
+from cma_gym.workloads.ftrace_text import Skip, new_parser, parse, record_dtype
+from cma_gym.workloads.workload import Workload
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes of the file read so far and the size of the file."""
+
+_LINES_AT_ONCE = 1 << 14
+_PAGES_PER_MB = 256
+_GARBAGE = (Skip.NOT_FTRACE, Skip.BAD_TIME, Skip.MISSING_FIELD, Skip.BAD_NUMBER)
+
+
+def prepare() -> float:
+    """Compile the reader, or load it from the cache; returns the seconds it took."""
+    began = time.perf_counter()
+    records = np.zeros(1, record_dtype).view(np.recarray)
+    books = new_books()
+    parse(new_parser(), np.zeros(0, np.uint8), 0, np.zeros(0, np.int64), records)
+    books = follow(books, records)
+    rehash_pages(books.page_slot, books.page_slot[:0])
+    rehash_files(books.file_slot, books.file_slot[:0])
+    lay_out(build(books), np.zeros(0, event_dtype))
+    return time.perf_counter() - began
+
+
+def import_trace(
+    path: str | os.PathLike[str], name: str | None = None, progress: Progress | None = None
+) -> tuple[Workload, TraceReport]:
+    """Read a recording and turn it into a workload.
+
+    Args:
+        path: ftrace text as `cat /sys/kernel/tracing/trace` or `trace-cmd report` print it; plain, .gz, .xz or .zst.
+        name: name of the workload; without one, the file's up to its first dot.
+        progress: called after each chunk.
+
+    Returns:
+        The workload, checked, and the report of the import.
+
+    Raises:
+        TraceError: the file cannot be read to its end, or has no allocations in it; the message says at which line and
+            what to do.
+    """
+    prepare()
+    began = time.perf_counter()
+    parser, books, finder = new_parser(), new_books(), DemandFinder()
+    with TraceSource(path) as source:
+        books = _read(source, parser, books, finder, progress)
+        finder.close()
+        _refuse_useless(source, parser[0])
+        report = make_report(source, parser[0], books, finder.demands)
+    end_ns = int(books.state[0]["time"])
+    more = np.concatenate([demand_events(finder.demands, end_ns), np.zeros(1, event_dtype)])
+    more[-1]["time"], more[-1]["op"] = end_ns, Op.TICK
+    memory_mb = _memory_mb(books)
+    start_ns = int(books.state[0]["start"])
+    plan = build(books)
+    del books
+    events, nr_vpages, nr_fpages, nr_tasks = lay_out(plan, more)
+    report.workload_events = count_events(events)
+    file_name = Path(path).name
+    meta = {
+        "family": "ftrace",
+        "source": file_name,
+        "recording_start_ns": start_ns,
+        "ram_mb_at_least": memory_mb,
+        "largest_demand_pages": max((demand.nr_pages for demand in finder.demands), default=0),
+        "report": report.facts(),
+    }
+    workload = Workload(name or file_name.split(".")[0], events, nr_vpages, nr_fpages, nr_tasks, meta).check()
+    report.wall_s = time.perf_counter() - began
+    return workload, report
+
+
+def _read(
+    source: TraceSource, parser: np.recarray, books: Books, finder: DemandFinder, progress: Progress | None
+) -> Books:
+    records = np.zeros(_LINES_AT_ONCE, record_dtype).view(np.recarray)
+    for text, ends in source.chunks():
+        begin = 0
+        for first in range(0, len(ends), _LINES_AT_ONCE):
+            some = ends[first : first + _LINES_AT_ONCE]
+            used = parse(parser, text, begin, some, records)
+            books = follow(books, records[:used])
+            finder.take(records[:used], int(books.state[0]["start"]))
+            begin = int(some[-1]) + 1
+        if progress is not None:
+            progress(source.read_bytes, source.size_bytes)
+    return books
+
+
+def _refuse_useless(source: TraceSource, parser: np.record) -> None:
+    """Refuse what is no recording of page allocations, naming the first line that was not understood."""
+    garbage = {reason: int(parser["skip_count"][reason]) for reason in _GARBAGE if parser["skip_count"][reason]}
+    where = f"{source.path}: "
+    if garbage and 2 * sum(garbage.values()) > source.lines - int(parser["headers"]):
+        worst = max(garbage, key=lambda reason: garbage[reason])
+        line = int(parser["skip_line"][worst])
+        raise TraceError(
+            f"{where}{sum(garbage.values())} of {source.lines} lines are not ftrace text (first at line {line}: "
+            f"{worst.name.lower()}); import what `cat /sys/kernel/tracing/trace` or `trace-cmd report` prints"
+        )
+    if not parser["event_count"][0]:
+        raise TraceError(
+            f"{where}no mm_page_alloc event in its {source.lines} lines; "
+            "enable events/kmem/mm_page_alloc (and its neighbours) and record again"
+        )
+
+
+def _memory_mb(books: Books) -> int:
+    """Span of the page frames that were handed out: the recorded machine had at least this much memory [MB]."""
+    state = books.state[0]
+    return max(0, int(state["high_pfn"]) + 1 - int(state["low_pfn"])) // _PAGES_PER_MB

@@ -1,0 +1,407 @@
+"""From identity's log of actions to a workload's events, compiled: numbers for pages, runs, swap-ins, lifetimes of tasks.
+
+Virtual pages and file pages are numbered when a run of first touches ends, so that one run is one range of numbers even
+where two CPUs took turns; numbers of freed pages are used again, so that the ranges stay near what was live at the peak.
+
+Assumptions, since a stock kernel does not say:
+
+* an anonymous page that is neither zero-filled nor in the page cache is, while its task has pages in swap, the swap-in
+  of the one that has been there longest (a sweep through memory in the order in which it was touched); else a copy;
+* zero-filled pages and copies are written, swap-ins are read;
+* kernel memory is nobody's, it ends by its own free; the movable block-device cache is held by the journal.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from cma_gym.machine.events import FileFlag, Op, TouchFlag, event_dtype
+from cma_gym.mm.mmzone import Importance
+from cma_gym.workloads.ftrace_books import Books
+from cma_gym.workloads.ftrace_jit import leaf
+from cma_gym.workloads.ftrace_kinds import KERNEL_TASK, Code, Kind, Mark
+
+JOURNAL_HOLD_US = 5_000_000
+"""How long the journal holds a block-device page (assumption): ext4's commit interval. Kernel fact 1: it outlasts three
+tries 100 ms apart."""
+RUN_PAGES = 32
+"""Pages one decision can cover."""
+RUN_GAP_NS = 1_000_000
+RUN_SPAN_NS = 10_000_000
+"""Pages of one run follow each other within the gap, and all lie within the span."""
+EXIT_GAP_NS = 100_000_000
+"""Frees of a task that follow each other within this gap up to its exit are the exit's own."""
+_MANY_PAGES = 1 << 20
+
+_ANON, _FILE, _KERNEL, _STREAMS = 0, 1, 2, 3
+# NumPy integers, not enums or literals: the compiler makes a version of a function for each distinct type it is given.
+_NONE, _WAITS, _NO_ARG = np.int64(-1), np.int64(-2), np.int64(0)
+_SPAWN, _EXIT, _FILE_OP, _TRUNCATE = np.int64(Op.SPAWN), np.int64(Op.EXIT), np.int64(Op.FILE), np.int64(Op.TRUNCATE)
+_TOUCH, _UNMAP, _KALLOC, _KFREE = np.int64(Op.TOUCH), np.int64(Op.UNMAP), np.int64(Op.KALLOC), np.int64(Op.KFREE)
+_KERNEL_TASK = np.int64(KERNEL_TASK)
+
+run_dtype = np.dtype(
+    [
+        ("time", "i8"),
+        ("last", "i8"),
+        ("op", "i4"),
+        ("arg", "i4"),
+        ("nr", "i4"),
+        ("start", "i4"),  # first page, or _NONE: numbers are given at the end
+        ("serial", "i4"),
+        ("item", "i4", (RUN_PAGES,)),  # lives or file pages that wait for their number
+    ],
+    align=True,
+)
+"""Pages of one task that may still become one event."""
+
+space_dtype = np.dtype(
+    [
+        ("top", "i4"),  # numbers given out so far
+        ("free", "i4"),  # latest freed range, or -1
+        ("swap_head", "i4"),  # lives in swap, oldest first
+        ("swap_tail", "i4"),
+        ("state", "i4"),  # 0 not started, 1 alive, 2 ended
+        ("pad", "i4"),
+    ],
+    align=True,
+)
+"""The numbers of one task, or of all files."""
+
+extent_dtype = np.dtype([("time", "i8"), ("start", "i4"), ("nr", "i4"), ("next", "i4"), ("pad", "i4")], align=True)
+
+
+numbered_life_dtype = np.dtype(
+    [
+        ("task", "i4"),
+        ("fpage", "i4"),
+        ("swap_next", "i4"),  # next life in its task's swap
+        ("number", "i4"),  # virtual page, _NONE or _WAITS
+        ("left", "i4"),
+        ("arg", "i2"),
+        ("kind", "u1"),
+        ("mark", "u1"),
+    ],
+    align=True,
+)
+"""`life_dtype`, with the two fields that end with the frames put to new use."""
+
+numbered_fpage_dtype = np.dtype([("number", "i4"), ("waits_in", "i4"), ("waits_for", "i4")], align=True)
+"""A file page: its number, _NONE or _WAITS; slot + 1 of the run that last took it, and that run's serial."""
+
+
+class Plan(NamedTuple):
+    """All tables of the second pass."""
+
+    event: np.ndarray
+    nr: np.ndarray
+    """[events, extents, runs] so far."""
+    run: np.ndarray
+    space: np.ndarray
+    """Of each task; the last one is that of all files."""
+    extent: np.ndarray
+    life: np.ndarray
+    fpage: np.ndarray
+    task: np.ndarray
+
+
+def new_plan(books: Books) -> Plan:
+    """An empty plan for what identity found; the books' lives are taken over and lose their frames."""
+    state = books.state[0]
+    nr_tasks, nr_lives, nr_fpages = int(state["nr_tasks"]), int(state["nr_lives"]), int(state["nr_fpages"])
+    code = books.action["code"][: int(state["nr_actions"])]
+    frees = int(np.count_nonzero((code == Code.FREE) | (code == Code.TRUNCATE)))
+    life = books.life[:nr_lives].view(np.ndarray).view(numbered_life_dtype)
+    life["number"] = _NONE
+    fpage = np.zeros(nr_fpages, numbered_fpage_dtype)
+    fpage["number"] = _NONE
+    space = np.zeros(nr_tasks + 1, space_dtype)
+    for name in ("free", "swap_head", "swap_tail"):
+        space[name] = _NONE
+    return Plan(
+        event=np.empty(len(code) + 2 * nr_tasks + 1, event_dtype).view(np.recarray),
+        nr=np.zeros(3, np.int64),
+        run=np.zeros(nr_tasks * _STREAMS, run_dtype).view(np.recarray),
+        space=space.view(np.recarray),
+        extent=np.empty(frees + 1, extent_dtype).view(np.recarray),
+        life=life.view(np.recarray),
+        fpage=fpage.view(np.recarray),
+        task=books.task[:nr_tasks],
+    )
+
+
+@leaf
+def _emit(plan, time, op, task, start, nr, arg):
+    event = plan.event[plan.nr[0]]
+    plan.nr[0] += 1
+    event.time = time
+    event.op = op
+    event.task = task
+    event.start = start
+    event.nr = nr
+    event.arg = arg
+    event.value = JOURNAL_HOLD_US if op == Op.FILE and arg & FileFlag.JOURNAL else 0
+
+
+@leaf
+def _take(plan, space, want, time):
+    """First number and length of a free range of at most `want` numbers, freed before `time` or never used."""
+    if space.free != _NONE:
+        extent = plan.extent[space.free]
+        if extent.time <= time:
+            got = min(want, np.int64(extent.nr))
+            start = np.int64(extent.start)
+            extent.start += got
+            extent.nr -= got
+            if extent.nr == 0:
+                space.free = extent.next
+            return start, got
+    start = np.int64(space.top)
+    space.top += want
+    return start, want
+
+
+@leaf
+def _give(plan, space, start, nr, time):
+    """Numbers that are free from `time` on."""
+    ident = plan.nr[1]
+    plan.nr[1] += 1
+    extent = plan.extent[ident]
+    extent.time = time
+    extent.start = start
+    extent.nr = nr
+    extent.next = space.free
+    space.free = ident
+
+
+@leaf
+def _flush(plan, slot):
+    """End a run: number what waits in it and emit its events."""
+    run = plan.run[slot]
+    nr, task, op, arg = np.int64(run.nr), slot // _STREAMS, np.int64(run.op), np.int64(run.arg)
+    if nr == 0:
+        return
+    run.nr = 0
+    is_file = op == Op.FILE or op == Op.TRUNCATE
+    space = plan.space[len(plan.space) - 1 if is_file else task]
+    if run.start != _NONE:
+        _emit(plan, run.time, op, task, np.int64(run.start), nr, arg)
+        if op == Op.UNMAP or op == Op.KFREE or op == Op.TRUNCATE:
+            _give(plan, space, run.start, nr, run.last)
+        return
+    done = np.int64(0)
+    while done < nr:
+        start, got = _take(plan, space, nr - done, run.time)
+        for i in range(got):
+            item = run.item[done + i]
+            if is_file:
+                plan.fpage[item].number = start + i
+            else:
+                plan.life[item].number = start + i
+        _emit(plan, run.time, op, task, start, got, arg)
+        done += got
+
+
+@leaf
+def _append(plan, slot, op, arg, item, start, time):
+    """Add one page to a run, or end the run and begin another; `start` is its number, or _NONE where it waits for one."""
+    run = plan.run[slot]
+    frees = op == Op.UNMAP or op == Op.KFREE or op == Op.TRUNCATE
+    fits = (
+        0 < run.nr < (_MANY_PAGES if frees else RUN_PAGES)
+        and run.op == op
+        and run.arg == arg
+        and time - run.last <= RUN_GAP_NS
+        and time - run.time <= RUN_SPAN_NS
+    )
+    if fits and start == _NONE:
+        fits = run.start == _NONE
+    elif fits and run.start != _NONE and frees and start == run.start - 1:
+        run.start -= 1
+    elif fits:
+        fits = run.start != _NONE and start == run.start + run.nr
+    if not fits:
+        _flush(plan, slot)
+        plan.nr[2] += 1
+        run.op = op
+        run.arg = arg
+        run.time = time
+        run.start = start
+        run.serial = plan.nr[2]
+    if start == _NONE:
+        run.item[run.nr] = item
+    run.nr += 1
+    run.last = time
+
+
+@leaf
+def _begin(plan, task, time):
+    """Start a task at its first action; whether it is alive."""
+    space = plan.space[task]
+    if space.state == 0:
+        space.state = 1
+        # Assumption: what started during the recording is an application in the background, the rest is the system.
+        importance = Importance.BACKGROUND if plan.task[task].born else Importance.SYSTEM
+        _emit(plan, time, _SPAWN, task, _NO_ARG, _NO_ARG, np.int64(importance))
+    return space.state == 1
+
+
+@leaf
+def _touch(plan, ident, task, kind, time):
+    """A task gets an anonymous page."""
+    slot = task * _STREAMS + _ANON
+    space = plan.space[task]
+    if kind == Kind.COPY and space.swap_head != _NONE:
+        back = space.swap_head
+        space.swap_head = plan.life[back].swap_next
+        plan.life[ident].number = plan.life[back].number
+        plan.life[back].number = _NONE
+        _append(plan, slot, _TOUCH, _NO_ARG, ident, np.int64(plan.life[ident].number), time)
+        return
+    plan.life[ident].number = _WAITS
+    _append(plan, slot, _TOUCH, np.int64(TouchFlag.WRITE), ident, _NONE, time)
+
+
+@leaf
+def _settle(plan, fpage):
+    """End the run that a file page waits in, so that what comes next stands behind it."""
+    slot = plan.fpage[fpage].waits_in - 1
+    if slot >= 0 and plan.run[slot].nr and plan.run[slot].serial == plan.fpage[fpage].waits_for:
+        _flush(plan, slot)
+
+
+@leaf
+def _file(plan, fpage, task, arg, time):
+    """A task reads or writes a page of a file that the recorded kernel did not have in its cache."""
+    if not _begin(plan, task, time):
+        task = _KERNEL_TASK
+    if plan.fpage[fpage].number == _WAITS:
+        _settle(plan, fpage)
+    slot = task * _STREAMS + _FILE
+    start = np.int64(plan.fpage[fpage].number)
+    if start == _NONE:
+        plan.fpage[fpage].number = _WAITS
+    _append(plan, slot, _FILE_OP, arg, fpage, start, time)
+    plan.fpage[fpage].waits_in = slot + 1
+    plan.fpage[fpage].waits_for = plan.run[slot].serial
+
+
+@leaf
+def _appear(plan, ident, time):
+    life = plan.life[ident]
+    kind = np.int64(life.kind)
+    if kind == Kind.ANON or kind == Kind.COPY:
+        if _begin(plan, np.int64(life.task), time):
+            _touch(plan, ident, np.int64(life.task), kind, time)
+    elif kind == Kind.SHMEM:
+        _file(plan, np.int64(life.fpage), np.int64(life.task), np.int64(FileFlag.SHMEM | FileFlag.WRITE), time)
+    elif kind == Kind.KERNEL or kind == Kind.CANDIDATE or (kind <= Kind.BDEV and not life.mark & Mark.MOVABLE):
+        plan.life[ident].number = _WAITS
+        _append(plan, _KERNEL_TASK * _STREAMS + _KERNEL, _KALLOC, np.int64(life.arg), ident, _NONE, time)
+
+
+@leaf
+def _cached(plan, ident, time):
+    life = plan.life[ident]
+    arg = np.int64(FileFlag.WRITE if life.mark & Mark.WRITE else 0)
+    if life.kind == Kind.BDEV:
+        arg = np.int64(FileFlag.BDEV | FileFlag.JOURNAL)
+    _file(plan, np.int64(life.fpage), np.int64(life.task), arg, time)
+
+
+@leaf
+def _truncated(plan, fpage, time):
+    _settle(plan, fpage)
+    if plan.fpage[fpage].number >= 0:
+        slot = _KERNEL_TASK * _STREAMS + _FILE
+        _append(plan, slot, _TRUNCATE, _NO_ARG, fpage, np.int64(plan.fpage[fpage].number), time)
+        plan.fpage[fpage].number = _NONE
+
+
+@leaf
+def _gone(plan, ident, evicted, time):
+    """An anonymous page or a block of kernel memory is freed by its owner, or (`evicted`) put into swap."""
+    life = plan.life[ident]
+    anon = life.kind <= Kind.COPY
+    slot = np.int64(life.task) * _STREAMS + _ANON if anon else _KERNEL_TASK * _STREAMS + _KERNEL
+    space = plan.space[life.task]
+    if anon and space.state != 1:
+        return
+    if plan.life[ident].number == _WAITS:
+        _flush(plan, slot)
+    start = np.int64(plan.life[ident].number)
+    if start == _NONE:
+        return
+    if not evicted:
+        plan.life[ident].number = _NONE
+        _append(plan, slot, _UNMAP if anon else _KFREE, _NO_ARG, ident, start, time)
+        return
+    plan.life[ident].swap_next = _NONE
+    if space.swap_head == _NONE:
+        space.swap_head = ident
+    else:
+        plan.life[space.swap_tail].swap_next = ident
+    space.swap_tail = ident
+
+
+@leaf
+def _exit(plan, task, time):
+    for stream in range(_STREAMS):
+        _flush(plan, task * _STREAMS + stream)
+    if plan.space[task].state == 1:
+        _emit(plan, time, _EXIT, task, _NO_ARG, _NO_ARG, _NO_ARG)
+    plan.space[task].state = 2
+
+
+@leaf
+def _build(plan, actions):
+    """Take all actions; events stand in `plan.event[:plan.nr[0]]`, in no order of time yet."""
+    plan.space[KERNEL_TASK].state = 1
+    _emit(plan, _NO_ARG, _SPAWN, _KERNEL_TASK, _NO_ARG, _NO_ARG, np.int64(Importance.SYSTEM))
+    for i in range(len(actions)):
+        time, code, ident = actions[i].time, actions[i].code, np.int64(actions[i].id)
+        if code == Code.APPEAR:
+            _appear(plan, ident, time)
+        elif code == Code.CACHE:
+            _cached(plan, ident, time)
+        elif code == Code.FREE or code == Code.EVICT:
+            _gone(plan, ident, code == Code.EVICT, time)
+        elif code == Code.TRUNCATE:
+            _truncated(plan, ident, time)
+        else:
+            _exit(plan, ident, time)
+    for slot in range(len(plan.run)):
+        _flush(plan, slot)
+
+
+def build(books: Books) -> Plan:
+    """The demand behind what identity found; tasks are numbered as in the books, virtual pages from 0 in each task."""
+    plan = new_plan(books)
+    _build(plan, books.action[: int(books.state[0]["nr_actions"])])
+    return plan
+
+
+@leaf
+def fold_exits(events, ends_at):
+    """Let each EXIT free what its task unmapped on the way out (exit_mm() runs before the exit is reported).
+
+    Args:
+        events: sorted by time; the frees that an EXIT takes over become TICKs with `nr` -1, and the EXIT's time becomes
+            that of the first of them.
+        ends_at: scratch, one entry a task, all -1.
+    """
+    for i in range(len(events) - 1, -1, -1):
+        event = events[i]
+        if event.op == Op.DEMAND or event.op == Op.TICK:
+            continue
+        end = ends_at[event.task]
+        if event.op == Op.EXIT:
+            ends_at[event.task] = i
+        elif end >= 0 and event.op == Op.UNMAP and events[end].time - event.time <= EXIT_GAP_NS:
+            events[end].time = event.time
+            event.op = Op.TICK
+            event.nr = -1
+        else:
+            ends_at[event.task] = -1

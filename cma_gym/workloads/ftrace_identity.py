@@ -1,0 +1,503 @@
+"""Follow every page from its allocation to its free, through migrations, by page frame number.
+
+What the recorded kernel did on its own account is taken out here: frees by kswapd and direct reclaim become evictions,
+targets of contiguous allocations inherit the page that moves into them, kernel memory that reclaim allocates for itself
+is dropped. What remains is a log of actions (`Code`) on lives and file pages; frame numbers end here.
+
+Migration, as alloc_contig_range() and the move before a long-term pin do it, shows as a batch of allocations followed by
+a batch of frees in the same order, by one task: the first target belongs to the first source, and so on. A page that
+fails to move leaves its target to be freed by its own number. Compaction's targets have no event at all: a file page is
+found again when it is removed from the page cache by name, an anonymous page is taken to be one of those that its task
+frees at a frame nobody allocated (assumption).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cma_gym.workloads.ftrace_books import Books, Count, find_fpage, has_room, log, with_room
+from cma_gym.workloads.ftrace_jit import leaf
+from cma_gym.workloads.ftrace_kinds import KERNEL_TASK, Code, Kind, Mark, classify, is_block_device, kalloc_arg
+from cma_gym.workloads.ftrace_text import Gfp, TraceEvent
+
+# NumPy integers, not enums or literals: the compiler makes a version of a function for each distinct type it is given.
+_ZERO, _ONE, _KERNEL = np.int64(0), np.int64(1), np.int64(KERNEL_TASK)
+_FILE, _BUFFER, _MOVABLE = np.int64(Kind.FILE), np.int64(Kind.BUFFER), np.int64(Mark.MOVABLE)
+_CREATE, _ONLY_FIND = np.bool_(True), np.bool_(False)
+
+
+@leaf
+def _thread_at(books, pid):
+    """Index of a pid's thread, made at first sight."""
+    at = books.pid[pid].thread
+    if at == 0:
+        state = books.state[0]
+        state.nr_threads += 1
+        at = np.int32(state.nr_threads)
+        books.pid[pid].thread = at
+        thread = books.thread[at - 1]
+        thread.queue_head = -1
+        thread.queue_tail = -1
+    return np.int64(at) - 1
+
+
+@leaf
+def _task_at(books, tgid, born):
+    """Index of a thread group's task, made at first use."""
+    at = books.pid[tgid].task
+    if at == 0:
+        state = books.state[0]
+        at = np.int32(state.nr_tasks)
+        state.nr_tasks += 1
+        books.pid[tgid].task = at
+        task = books.task[at]
+        task.pid = tgid
+        task.born = born
+        task.dead = 0
+        task.lost_head = -1
+        task.lost_tail = -1
+    return np.int64(at)
+
+
+@leaf
+def _reclaims(thread):
+    return thread.reclaim != 0 or thread.kswapd != 0
+
+
+@leaf
+def _new_life(books, task, pfn, kind, mark, arg, frames):
+    state = books.state[0]
+    ident = state.nr_lives
+    state.nr_lives += 1
+    life = books.life[ident]
+    life.task = task
+    life.fpage = -1
+    life.link = -1
+    life.pfn = pfn
+    life.left = frames
+    life.arg = arg
+    life.kind = kind
+    life.mark = mark
+    return ident
+
+
+@leaf
+def _push_target(books, thread, ident):
+    books.life[ident].mark |= Mark.QUEUED
+    books.life[ident].link = -1
+    if thread.queue_head < 0:
+        thread.queue_head = ident
+    else:
+        books.life[thread.queue_tail].link = ident
+    thread.queue_tail = ident
+
+
+@leaf
+def _pop_target(books, thread):
+    """The oldest target that still waits for its page; -1 if none."""
+    while thread.queue_head >= 0:
+        ident = thread.queue_head
+        thread.queue_head = books.life[ident].link
+        if books.life[ident].mark & Mark.QUEUED:
+            books.life[ident].mark &= ~np.uint8(Mark.QUEUED)
+            return ident
+    return np.int64(-1)
+
+
+@leaf
+def _lose(books, ident):
+    """An anonymous page goes where no event tells; remember it with its task."""
+    life = books.life[ident]
+    task = books.task[life.task]
+    life.pfn = -1
+    life.link = -1
+    if task.lost_head < 0:
+        task.lost_head = ident
+    else:
+        books.life[task.lost_tail].link = ident
+    task.lost_tail = ident
+
+
+@leaf
+def _move(books, ident, target):
+    """The page of life `ident` now lies in the frame allocated as `target`."""
+    life, there = books.life[ident], books.life[target]
+    books.frame[there.pfn] = np.int32((ident + 1) << 1 | 1)
+    life.pfn = there.pfn
+    there.kind = Kind.TARGET
+    there.pfn = -1
+    books.state[0].counts[Count.MOVED] += 1
+
+
+@leaf
+def _free_user(books, thread, ident):
+    """A frame with an anonymous page or page cache is freed: by its owner, by reclaim, or because it moved."""
+    life = books.life[ident]
+    counts = books.state[0].counts
+    anon = life.kind <= Kind.COPY
+    if not anon and life.mark & Mark.UNCACHED:
+        return
+    if _reclaims(thread):
+        counts[Count.EVICTED] += anon
+        if anon:
+            log(books, Code.EVICT, ident)
+            return
+    else:
+        target = _pop_target(books, thread)
+        if target >= 0:
+            _move(books, ident, target)
+            return
+        if thread.compaction or thread.cma:
+            counts[Count.LOST_MOVES] += 1
+            life.pfn = -1
+            if anon:
+                _lose(books, ident)
+            return
+    if anon:
+        log(books, Code.EVICT if life.mark & Mark.WRITTEN else Code.FREE, ident)
+        return
+    counts[Count.CACHE_FREED] += 1
+    if books.fpage[life.fpage].life == ident + 1:
+        books.fpage[life.fpage].life = 0
+
+
+@leaf
+def _free_known(books, thread, ident):
+    """The frame of a known life is freed; the frame no longer names it."""
+    life = books.life[ident]
+    kind = life.kind
+    if kind == Kind.KERNEL or kind == Kind.CANDIDATE or (Kind.FILE <= kind <= Kind.SHMEM and not life.mark & Mark.MOVABLE):
+        life.left -= 1
+        life.mark &= ~np.uint8(Mark.QUEUED)
+        if life.left == 0 and not life.mark & Mark.QUIET:
+            log(books, Code.FREE, ident)
+    elif kind == Kind.TARGET:
+        books.state[0].counts[Count.UNDONE_MOVES] += life.mark & Mark.QUEUED != 0
+        life.mark &= ~np.uint8(Mark.QUEUED)
+    elif kind == Kind.BUFFER:
+        books.state[0].counts[Count.BUFFER_FREES] += 1
+    elif kind <= Kind.SHMEM:
+        _free_user(books, thread, ident)
+
+
+@leaf
+def _free_unknown(books, thread, tgid):
+    """A frame is freed that nobody was seen to allocate: older than the recording, or a target of compaction."""
+    counts = books.state[0].counts
+    if thread.compaction:
+        counts[Count.RETURNED_FREES] += 1
+        return
+    if _reclaims(thread):
+        return
+    if _pop_target(books, thread) >= 0:
+        counts[Count.MOVED_UNKNOWN] += 1
+        return
+    at = books.pid[tgid].task
+    if at != 0 and books.task[at].lost_head >= 0:
+        task = books.task[at]
+        ident = np.int64(task.lost_head)
+        task.lost_head = books.life[ident].link
+        counts[Count.FOUND_FREES] += 1
+        log(books, Code.FREE, ident)
+
+
+@leaf
+def _page_free(books, record, thread):
+    for pfn in range(record.pfn, record.pfn + (np.int64(1) << record.order)):
+        entry = books.frame[pfn]
+        books.frame[pfn] = 0
+        if pfn == record.pfn and not entry & 1:
+            books.state[0].counts[Count.UNKNOWN_FREES] += 1
+        if entry:
+            _free_known(books, thread, np.int64(entry >> 1) - 1)
+        else:
+            _free_unknown(books, thread, record.tgid)
+
+
+@leaf
+def _vacate(books, pfn):
+    """Something else turns out to be in this frame: what was believed there is elsewhere, or gone."""
+    entry = books.frame[pfn]
+    if not entry:
+        return False
+    books.frame[pfn] = 0
+    ident = np.int64(entry >> 1) - 1
+    life = books.life[ident]
+    if life.kind == Kind.BUFFER:
+        return False
+    if life.kind == Kind.ANON or life.kind == Kind.COPY:
+        _lose(books, ident)
+    elif life.kind == Kind.KERNEL or life.kind == Kind.CANDIDATE or not life.mark & Mark.MOVABLE:
+        life.left -= 1
+        if life.left == 0 and not life.mark & Mark.QUIET:
+            log(books, Code.FREE, ident)
+    else:
+        life.pfn = -1
+    return True
+
+
+@leaf
+def _close_windows(books, thread):
+    """A thread that faults in user memory is in no reclaim or contiguous allocation any more."""
+    if thread.reclaim or thread.cma or thread.kswapd or thread.compaction:
+        books.state[0].counts[Count.UNCLOSED] += 1
+        thread.reclaim = 0
+        thread.cma = 0
+        thread.kswapd = 0
+        thread.compaction = 0
+    thread.queue_head = -1
+
+
+@leaf
+def _page_alloc(books, record, thread):
+    state = books.state[0]
+    if record.pfn == 0:
+        state.counts[Count.FAILED_ALLOCS] += 1
+        return
+    gfp = np.int64(record.gfp)
+    kind = classify(gfp, record.order, thread.cma != 0 and thread.reclaim == 0)
+    if kind == Kind.ANON or kind == Kind.COPY:
+        _close_windows(books, thread)
+    mark = np.int64(Mark.SEEN)
+    mark |= Mark.MOVABLE if gfp & Gfp.MOVABLE else 0
+    mark |= Mark.HIGHMEM if gfp & Gfp.HIGHMEM else 0
+    mark |= Mark.WRITE if gfp & Gfp.WRITE else 0
+    busy = _reclaims(thread) or thread.cma != 0 or thread.compaction != 0
+    if busy and (kind == Kind.KERNEL or kind == Kind.CANDIDATE):
+        kind = np.int64(Kind.KERNEL)
+        mark |= Mark.QUIET
+        state.counts[Count.QUIET_PAGES] += np.int64(1) << record.order
+    task = _task_at(books, record.tgid, thread.born) if kind == Kind.ANON or kind == Kind.COPY else np.int64(KERNEL_TASK)
+    pages = np.int64(1) << record.order
+    state.low_pfn = min(state.low_pfn, record.pfn)
+    state.high_pfn = max(state.high_pfn, record.pfn + pages - 1)
+    if gfp & Gfp.MOVABLE:
+        for pfn in range(record.pfn, record.pfn + pages):
+            _give(books, thread, _new_life(books, task, pfn, kind, mark, _ZERO, _ONE), pfn)
+    else:
+        ident = _new_life(books, task, record.pfn, kind, mark, kalloc_arg(gfp, record.order), pages)
+        for pfn in range(record.pfn, record.pfn + pages):
+            state.counts[Count.REUSED_FRAMES] += _vacate(books, pfn)
+            books.frame[pfn] = np.int32((ident + 1) << 1 | 1)
+        if kind == Kind.CANDIDATE:
+            _push_target(books, thread, ident)
+        if not mark & Mark.QUIET:
+            log(books, Code.APPEAR, ident)
+
+
+@leaf
+def _give(books, thread, ident, pfn):
+    """A movable page gets its frame."""
+    books.state[0].counts[Count.REUSED_FRAMES] += _vacate(books, pfn)
+    books.frame[pfn] = np.int32((ident + 1) << 1 | 1)
+    kind = books.life[ident].kind
+    if kind == Kind.TARGET or kind == Kind.CANDIDATE:
+        _push_target(books, thread, ident)
+    if kind == Kind.ANON or kind == Kind.COPY or kind == Kind.CANDIDATE:
+        log(books, Code.APPEAR, ident)
+
+
+@leaf
+def _cache_add(books, record, thread):
+    """Pages enter the page cache under their file's name: now their kind is known."""
+    for i in range(np.int64(1) << record.order):
+        entry = books.frame[record.pfn + i]
+        ident = np.int64(entry >> 1) - 1
+        task = _task_at(books, record.tgid, thread.born)
+        if ident < 0:
+            books.state[0].counts[Count.UNKNOWN_ADDS] += 1
+            ident = _new_life(books, task, record.pfn + i, _FILE, _MOVABLE, _ZERO, _ONE)
+            books.frame[record.pfn + i] = np.int32((ident + 1) << 1)
+        life = books.life[ident]
+        if life.left > 1 or life.kind == Kind.TARGET:
+            continue  # one frame of a block of kernel memory cannot be named alone
+        fpage = find_fpage(books, record.dev, record.ino, record.index + i, _CREATE)
+        kind = Kind.BDEV if is_block_device(record.dev, record.ino, life.mark) else Kind.FILE
+        before = books.fpage[fpage].life - 1
+        if before >= 0 and before != ident:
+            books.life[before].mark |= Mark.UNCACHED
+        books.fpage[fpage].life = ident + 1
+        books.fpage[fpage].kind = kind
+        life.kind = kind
+        life.fpage = fpage
+        life.mark &= ~np.uint8(Mark.QUEUED | Mark.UNCACHED)
+        if life.mark & Mark.MOVABLE:
+            life.task = task
+            log(books, Code.CACHE, ident)
+
+
+@leaf
+def _set_right(books, pfn, ident, current):
+    """Frame `pfn` holds life `current`, whatever (`ident`, or -1) was believed there; exchange the two."""
+    books.state[0].counts[Count.CORRECTED] += 1
+    elsewhere = books.life[current].pfn
+    if elsewhere >= 0:
+        known = books.frame[elsewhere] & 1
+        books.frame[elsewhere] = np.int32((ident + 1) << 1 | known) if ident >= 0 else np.int32(0)
+    if ident >= 0:
+        books.life[ident].pfn = elsewhere
+    books.frame[pfn] = np.int32((current + 1) << 1 | (books.frame[pfn] & 1))
+    books.life[current].pfn = pfn
+
+
+@leaf
+def _uncache_named(books, pfn, ident, fpage, evicted):
+    """A page of a known file page leaves the cache."""
+    current = np.int64(books.fpage[fpage].life) - 1
+    if current >= 0 and current != ident:
+        movable = books.life[current].mark & Mark.MOVABLE
+        if movable and (ident < 0 or (books.life[ident].kind <= Kind.SHMEM and books.life[ident].mark & Mark.MOVABLE)):
+            _set_right(books, pfn, ident, current)
+        ident = current
+    if ident >= 0:
+        books.life[ident].mark |= Mark.UNCACHED
+    books.fpage[fpage].life = 0
+    if evicted:
+        books.state[0].counts[Count.EVICTED] += 1
+    else:
+        log(books, Code.TRUNCATE, fpage)
+
+
+@leaf
+def _cache_delete(books, record, thread):
+    """Pages leave the page cache: truncated, or evicted by reclaim or for a contiguous allocation."""
+    evicted = _reclaims(thread) or thread.cma != 0
+    for i in range(np.int64(1) << record.order):
+        pfn = record.pfn + i
+        ident = np.int64(books.frame[pfn] >> 1) - 1
+        fpage = find_fpage(books, record.dev, record.ino, record.index + i, _ONLY_FIND)
+        if fpage >= 0:
+            _uncache_named(books, pfn, ident, fpage, evicted)
+        elif ident >= 0 and books.life[ident].kind <= Kind.COPY:
+            # Never added by name and yet in a page cache: tmpfs, which has no event for that.
+            fpage = find_fpage(books, record.dev, record.ino, record.index + i, _CREATE)
+            books.fpage[fpage].kind = Kind.SHMEM
+            life = books.life[ident]
+            life.kind = Kind.SHMEM
+            life.fpage = fpage
+            life.mark |= Mark.UNCACHED
+            if not evicted:
+                log(books, Code.TRUNCATE, fpage)
+        else:
+            books.state[0].counts[Count.UNKNOWN_REMOVALS] += 1
+            if ident >= 0:
+                books.life[ident].mark |= Mark.UNCACHED
+
+
+@leaf
+def _cma_finish(books, record, thread):
+    """A contiguous allocation is over; where it succeeded, nothing else can be in its range."""
+    thread.cma = 0
+    thread.queue_head = -1
+    if record.failed or record.pfn <= 0:
+        return
+    last = min(record.pfn + record.count, len(books.frame))
+    ident = _new_life(books, _KERNEL, record.pfn, _BUFFER, _ZERO, _ZERO, last - record.pfn)
+    for pfn in range(record.pfn, last):
+        books.state[0].counts[Count.LEFT_IN_AREA] += _vacate(books, pfn)
+        books.frame[pfn] = np.int32((ident + 1) << 1 | 1)
+
+
+@leaf
+def _cma_release(books, record):
+    """A contiguous allocation ends. Kernels that do not trace its pages one by one leave them to this line."""
+    for pfn in range(max(record.pfn, 0), min(record.pfn + record.count, len(books.frame))):
+        entry = books.frame[pfn]
+        if entry and books.life[(entry >> 1) - 1].kind == Kind.BUFFER:
+            books.frame[pfn] = 0
+
+
+@leaf
+def _end_task(books, pid):
+    at = books.pid[pid].task
+    if at != 0:
+        books.task[at].dead = 1
+        books.pid[pid].task = 0
+        log(books, Code.EXIT, np.int64(at))
+
+
+@leaf
+def _fork_or_exit(books, record, thread):
+    pid = record.child if record.event == TraceEvent.FORK else record.pid
+    _end_task(books, pid)
+    other = books.thread[_thread_at(books, pid)]
+    other.reclaim, other.cma, other.compaction, other.kswapd, other.queue_head = 0, 0, 0, 0, -1
+    other.born = 1 if record.event == TraceEvent.FORK else 0
+
+
+@leaf
+def _windows(books, record, thread):
+    """Events that tell what a thread is in the middle of."""
+    event = record.event
+    if event == TraceEvent.RECLAIM_BEGIN:
+        thread.reclaim = 1
+    elif event == TraceEvent.RECLAIM_END:
+        thread.reclaim = 0
+    elif event == TraceEvent.KSWAPD:
+        thread.kswapd = 1
+    elif event == TraceEvent.SHRINK:
+        # Scanning outside direct reclaim: kswapd, unless it has memory of its own (a task that pages itself out).
+        if thread.reclaim == 0 and books.pid[record.tgid].task == 0:
+            thread.kswapd = 1
+    elif event == TraceEvent.COMPACTION_BEGIN:
+        thread.compaction = 1
+    elif event == TraceEvent.COMPACTION_END:
+        thread.compaction = 0
+    elif event == TraceEvent.MIGRATED:
+        thread.queue_head = -1
+    elif event == TraceEvent.CMA_START:
+        thread.cma = 1
+        thread.queue_head = -1
+    elif event == TraceEvent.CMA_FINISH or event == TraceEvent.CMA_ALLOC:
+        _cma_finish(books, record, thread)
+    elif event == TraceEvent.CMA_RELEASE:
+        _cma_release(books, record)
+    elif event == TraceEvent.SWAP_OUT:
+        entry = books.frame[record.pfn]
+        if entry:
+            books.life[(entry >> 1) - 1].mark |= Mark.WRITTEN
+
+
+@leaf
+def _follow(books, records, first, last):
+    """Take records until a table has no room for another line; returns the first record not taken."""
+    state = books.state[0]
+    for i in range(first, last):
+        if not has_room(books):
+            return i
+        record = records[i]
+        if state.start < 0:
+            state.start = record.time
+        now = record.time - state.start
+        if now < state.time:
+            state.counts[Count.TIME_BACKWARDS] += 1
+        else:
+            state.time = now
+        thread = books.thread[_thread_at(books, record.pid)]
+        event = record.event
+        if event == TraceEvent.PAGE_FREE:
+            _page_free(books, record, thread)
+        elif event == TraceEvent.PAGE_ALLOC:
+            _page_alloc(books, record, thread)
+        elif event == TraceEvent.CACHE_ADD:
+            _cache_add(books, record, thread)
+        elif event == TraceEvent.CACHE_DELETE:
+            _cache_delete(books, record, thread)
+        elif event == TraceEvent.FORK or event == TraceEvent.EXIT:
+            _fork_or_exit(books, record, thread)
+        else:
+            _windows(books, record, thread)
+    return last
+
+
+def follow(books: Books, records: np.ndarray) -> Books:
+    """Take records of `ftrace_text.record_dtype` into the books; returns them, with larger tables where needed."""
+    if not len(records):
+        return books
+    named = np.where(records["pfn"] < 0, 0, records["pfn"]) + (1 << records["order"].astype(np.int64))
+    highest = int(named.max())
+    taken = 0
+    while taken < len(records):
+        books = with_room(books, highest)
+        taken = _follow(books, records, taken, len(records))
+    return books

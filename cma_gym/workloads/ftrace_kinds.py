@@ -1,0 +1,170 @@
+"""What a page is, from what a stock kernel says about it: the rules, and the names the following passes share.
+
+A page's kind is read from the gfp flags of its allocation and from the page-cache events that name it later:
+
+| kind | rule | Linux |
+|---|---|---|
+| anonymous | movable, for user space, zero-filled (`__GFP_ZERO`), or huge (`__GFP_NOMEMALLOC`) | vma_alloc_zeroed_movable_folio() |
+| anonymous (copy) | as above without `__GFP_ZERO`, never in the page cache: swap-in or copy-on-write | alloc_swap_folio(), wp_page_copy() |
+| shmem | as copy, but removed from the page cache later: tmpfs does not trace additions | shmem_alloc_folio(), truncate_inode_folio() |
+| file | added to the page cache of any other inode | filemap_add_folio() |
+| file, never added | movable, for user space, with the flags of read-ahead or of a write: lost a race | page_cache_ra_unbounded() |
+| bdev | added to the page cache of an inode of the bdev file system | grow_dev_folio(), blkdev_readahead() |
+| zsmalloc | movable, may be in high memory, not for user space | zs_malloc() from zram_write_page() |
+| migration target | movable, for user space, by a task inside cma_alloc(), outside direct reclaim | alloc_migration_target() |
+| kernel | anything else | |
+
+The bdev file system is anonymous (major 0) and numbers its inodes by device: dev 0:3 ino fe00000 is 254:0. Kernels
+before 5.11 leave the inode number 0. Its mapping allows no `__GFP_HIGHMEM`, other page caches do, which keeps overlayfs,
+fuse and the like (major 0 too) apart.
+
+Assumptions, since a stock kernel does not say: that a movable page without `__GFP_HIGHMEM` and without `__GFP_HARDWALL`
+is page cache (sb_getblk() of a file system's own metadata); that shmem which is still alive at the end of the recording
+is anonymous (it is as movable and as swappable); that tasks which share memory are threads only where the recording has
+the column of thread group ids.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+
+from cma_gym.machine.events import KALLOC_ORDER_SHIFT, KallocFlag
+from cma_gym.workloads.ftrace_jit import leaf
+from cma_gym.workloads.ftrace_text import Gfp
+
+
+class Kind(IntEnum):
+    """What one page, or one block of kernel memory, was allocated for."""
+
+    ANON = 0
+    COPY = 1
+    FILE = 2
+    BDEV = 3
+    SHMEM = 4
+    ZSMALLOC = 5
+    KERNEL = 6
+    READAHEAD = 7
+    """Meant for the page cache, not in it yet."""
+    CANDIDATE = 8
+    """Kernel memory, unless the same system call frees a user page for it: then the target of a migration."""
+    TARGET = 9
+    """A migration's target; the page keeps its identity, this allocation is not a demand."""
+    BUFFER = 10
+    """Part of a contiguous allocation."""
+
+
+NR_KINDS = len(Kind)
+KIND_NAMES = {
+    Kind.ANON: "anon",
+    Kind.COPY: "anon",
+    Kind.FILE: "file",
+    Kind.READAHEAD: "file",
+    Kind.BDEV: "bdev",
+    Kind.SHMEM: "shmem",
+    Kind.ZSMALLOC: "zsmalloc",
+    Kind.KERNEL: "kernel",
+    Kind.CANDIDATE: "kernel",
+}
+"""Kinds as reports name them; migration targets are reported apart."""
+
+
+class Mark(IntEnum):
+    """Bits of what else is known of a page."""
+
+    MOVABLE = 1
+    HIGHMEM = 2
+    WRITE = 4
+    """Allocated by a write into its file."""
+    UNCACHED = 8
+    """Taken out of the page cache; its free means nothing more."""
+    WRITTEN = 16
+    """Reclaim wrote it to swap."""
+    QUEUED = 32
+    """Waits for the page that moves into it."""
+    QUIET = 64
+    """Allocated by the recorded kernel's own reclaim, compaction or contiguous allocation: not a demand."""
+    SEEN = 128
+    """Its allocation was recorded."""
+
+
+class Code(IntEnum):
+    """Actions of the log that identity leaves for the demand."""
+
+    APPEAR = 0
+    CACHE = 1
+    TRUNCATE = 2
+    """The id is a file page's; elsewhere a life's."""
+    FREE = 3
+    EVICT = 4
+    EXIT = 5
+    """The id is a task's."""
+
+
+action_dtype = np.dtype([("time", "i8"), ("id", "i4"), ("code", "i4")], align=True)
+"""One action: 16 bytes."""
+
+life_dtype = np.dtype(
+    [
+        ("task", "i4"),  # who asked for it
+        ("fpage", "i4"),  # file page it holds, or -1
+        ("link", "i4"),  # next in a queue, or -1
+        ("pfn", "i4"),  # where it is, or -1
+        ("left", "i4"),  # frames not yet freed (blocks of kernel memory)
+        ("arg", "i2"),  # KallocFlag and order
+        ("kind", "u1"),
+        ("mark", "u1"),
+    ],
+    align=True,
+)
+"""One page from allocation to free, wherever it is moved meanwhile, or one block of kernel memory: 24 bytes."""
+
+fpage_dtype = np.dtype([("life", "i4"), ("kind", "i4")], align=True)
+"""One page of a file: the life that holds it + 1 (0: not cached) and the kind of its file."""
+
+KERNEL_TASK = 0
+
+
+@leaf
+def classify(gfp, order, in_cma):
+    """Kind of an allocation by its gfp flags, as far as they tell; see the table above."""
+    user = gfp & Gfp.HARDWALL
+    if gfp & Gfp.MOVABLE:
+        if not user:
+            return np.int64(Kind.ZSMALLOC if gfp & Gfp.HIGHMEM else Kind.READAHEAD)
+        if gfp & (Gfp.ZERO | Gfp.NOMEMALLOC):
+            return np.int64(Kind.ANON)
+        if in_cma:
+            return np.int64(Kind.TARGET)
+        if gfp & (Gfp.WRITE | Gfp.NORETRY) or not gfp & Gfp.FS:
+            return np.int64(Kind.READAHEAD)
+        return np.int64(Kind.COPY if gfp & Gfp.HIGHMEM else Kind.CANDIDATE)
+    if user and gfp & Gfp.FS and order == 0 and not gfp & (Gfp.HIGHMEM | Gfp.ZERO | Gfp.NORETRY):
+        return np.int64(Kind.CANDIDATE)
+    return np.int64(Kind.KERNEL)
+
+
+@leaf
+def kalloc_arg(gfp, order):
+    """KallocFlag and order of kernel memory. Slab and page tables are told by how SLUB and pagetable_alloc() ask."""
+    arg = np.int64(order) << KALLOC_ORDER_SHIFT
+    if gfp & Gfp.RECLAIMABLE:
+        arg |= KallocFlag.RECLAIMABLE | KallocFlag.SLAB
+    elif gfp & Gfp.COMP and gfp & Gfp.NORETRY and not gfp & Gfp.HARDWALL:
+        arg |= KallocFlag.SLAB
+    elif order == 0 and gfp & Gfp.ZERO and gfp & Gfp.ACCOUNT and not gfp & Gfp.NOWARN:
+        arg |= KallocFlag.PAGE_TABLE
+    if not gfp & Gfp.DIRECT:
+        arg |= KallocFlag.ATOMIC
+    return arg
+
+
+@leaf
+def is_block_device(dev, ino, mark):
+    """Whether an inode of the page cache is a block device's (dev is major << 20 | minor)."""
+    if dev >> 20 != 0:
+        return False
+    if mark & Mark.SEEN and mark & Mark.HIGHMEM:
+        return False
+    return ino == 0 or 1 <= ino >> 20 <= 4095

@@ -1,0 +1,115 @@
+"""A workload: a stream of events and the sizes it needs; saved as one .npz file."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cma_gym.machine.events import NR_OPS, Op, event_dtype
+
+FORMAT = "cma-gym-workload-1"
+
+
+class WorkloadError(ValueError):
+    """A workload, scenario or trace that cannot be used; the message says what is wrong, where, and what to do."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Events of one stream, sorted by time, and what a machine must provide to run them."""
+
+    name: str
+    events: np.ndarray
+    """Array of `event_dtype`."""
+    nr_vpages: int
+    """One more than the largest virtual page named."""
+    nr_fpages: int
+    """One more than the largest file page named."""
+    nr_tasks: int
+    """One more than the largest task named."""
+    meta: dict[str, Any] = field(default_factory=dict)
+    """JSON-plain facts about its origin: family, seed, machine sizes, or the report of a trace import."""
+
+    def check(self) -> Workload:
+        """This workload, if its events are sane.
+
+        Raises:
+            WorkloadError: events out of order, unknown ops, or numbers outside the declared sizes.
+        """
+        events = self.events
+        if events.dtype != event_dtype:
+            raise WorkloadError(f"workload {self.name}: events are not of the event dtype; import or generate it again")
+        if len(events) == 0:
+            raise WorkloadError(f"workload {self.name}: it has no events; nothing could be measured with it")
+        self._refuse(np.diff(events["time"]) < 0, "goes back in time", first=1)
+        self._refuse((events["op"] < 0) | (events["op"] >= NR_OPS), "has an unknown op")
+        self._refuse((events["task"] < 0) & (events["op"] != Op.DEMAND), "names a negative task")
+        self._refuse(
+            (events["op"] != Op.DEMAND) & (events["task"] >= self.nr_tasks), f"names a task beyond {self.nr_tasks}"
+        )
+        self._refuse((events["start"] < 0) | (events["nr"] < 0), "names a negative page range")
+        is_file = self._names_file_pages(events)
+        span = events["start"].astype(np.int64) + events["nr"]
+        limit = np.where(is_file, self.nr_fpages, self.nr_vpages)
+        self._refuse((events["op"] != Op.DEMAND) & (span > limit), "names pages beyond the declared sizes")
+        return self
+
+    @staticmethod
+    def _names_file_pages(events: np.ndarray) -> np.ndarray:
+        op = events["op"]
+        return np.isin(op, (Op.FILE, Op.SYNC, Op.TRUNCATE)) | ((op == Op.PIN) & (events["arg"] & 1 == 1))
+
+    def _refuse(self, bad: np.ndarray, what: str, first: int = 0) -> None:
+        if bad.any():
+            at = int(np.argmax(bad)) + first
+            raise WorkloadError(f"workload {self.name}: event {at} {what} ({self.events[at]}); make it again")
+
+
+def save(workload: Workload, path: str | os.PathLike[str]) -> None:
+    """Write a workload, completely or not at all."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    header = {
+        "format": FORMAT,
+        "name": workload.name,
+        "nr_vpages": workload.nr_vpages,
+        "nr_fpages": workload.nr_fpages,
+        "nr_tasks": workload.nr_tasks,
+        "meta": workload.meta,
+    }
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "wb") as out:
+            np.savez_compressed(out, events=workload.events, header=np.array(json.dumps(header, sort_keys=True)))
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def load(path: str | os.PathLike[str]) -> Workload:
+    """Read a workload written by `save`; no code in the file is ever executed.
+
+    Raises:
+        WorkloadError: not such a file, or a damaged one.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            header = json.loads(str(archive["header"]))
+            events = archive["events"]
+    except FileNotFoundError:
+        raise WorkloadError(f"{path}: no such workload file; make one with import-trace") from None
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise WorkloadError(f"{path}: not a workload file ({error}); make it again with import-trace") from None
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise WorkloadError(f"{path}: written in another format than {FORMAT}; make it again with import-trace")
+    sizes = {key: int(header[key]) for key in ("nr_vpages", "nr_fpages", "nr_tasks")}
+    return Workload(name=str(header["name"]), events=events, meta=header.get("meta", {}), **sizes).check()

@@ -1,0 +1,109 @@
+"""A workload is a family's name, a YAML file or a name in configs/workloads, or an imported trace (.npz).
+A system is a name, a decision table (.json), or a file with rules of your own (.py).
+
+Examples:
+  python -m experiments compare --workload phone --systems all --seeds 0:10 --jobs 2
+  python -m experiments compare --workload trace.npz --systems all --json trace.json
+  python -m experiments compare --workload phone,pinning --systems cma_first,runs/quick/table.json --machine twin_64m
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from experiments import output
+from experiments.comparison import (
+    Row,
+    Unit,
+    compact,
+    machine_spec,
+    run_units,
+    system_names,
+    trace_machine,
+    workload_sources,
+)
+from experiments.config import ConfigError, parse_seeds
+from experiments.ranking import choose_baseline, show, summary
+
+SUMMARY = "rank systems on workloads: success, latency, costs, paired differences"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("--workload", required=True, metavar="W", help="families, YAML files, .npz traces (comma list)")
+    parser.add_argument("--systems", default="all", metavar="S", help="all, or a comma list; tables by path (all)")
+    parser.add_argument("--seeds", default="0:10", metavar="A:B", help="0:10 is 0 to 9; 0,4,7 works too (0:10)")
+    parser.add_argument("--machine", metavar="M", help="YAML file or name in configs/machine (512 MB, 128 MB of CMA)")
+    parser.add_argument("--set", action="append", default=[], metavar="machine.K=V", help="change one machine setting")
+    parser.add_argument("--baseline", metavar="NAME", help="system that paired differences refer to")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes; results do not depend on it (1)")
+    parser.add_argument("--json", metavar="FILE", help="write rows, ranking and differences for programs")
+    parser.add_argument("--csv", metavar="FILE", help="write the rows as CSV, which `validate` and `report` read")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compare, print, and write the files asked for."""
+    systems = system_names(args.systems)
+    names = [label for label, _ in systems]
+    if args.baseline and args.baseline not in names:
+        raise ConfigError(f"--baseline {args.baseline}: is not among the systems compared ({', '.join(names)})")
+    units = comparison_units(systems, args.workload, parse_seeds(args.seeds), args.machine, args.set)
+    baseline = choose_baseline(args.baseline, names)
+    rows: dict[int, Row] = {}
+    interrupted = False
+    try:
+        with output.progress("comparing", len(units)) as task:
+            run_units(units, args.jobs, lambda index, row: _collect(rows, index, row, task))
+    except KeyboardInterrupt:
+        interrupted = True
+    finished = [rows[index] for index in sorted(rows)]
+    if finished:
+        show(finished, baseline, f"{args.workload}: {len(finished)} runs, {len(names)} systems")
+        _write(args, finished, baseline, complete=len(finished) == len(units))
+    if interrupted:
+        raise KeyboardInterrupt
+    return 0
+
+
+def _collect(rows: dict[int, Row], index: int, row: Row, task: output.Task) -> None:
+    rows[index] = row
+    task.advance(1, f"{row['system']} {row['workload']} {row['seed']}")
+
+
+def comparison_units(
+    systems: Sequence[tuple[str, str]],
+    workloads: str,
+    seeds: Sequence[int],
+    machine: str | None = None,
+    settings: Sequence[str] = (),
+) -> list[Unit]:
+    """One unit per workload, seed and system; systems innermost, so that they share a workload while it is at hand."""
+    units = []
+    default = machine_spec(machine, settings)
+    for label, source in workload_sources(workloads):
+        spec = default
+        if "trace" in source:
+            recorded = trace_machine(source["trace"])
+            if recorded and not machine:
+                spec = default.model_validate({**recorded, **default.model_dump(exclude_unset=True)})
+            output.note(f"{label}: a recording, run on {spec.ram_mb} MB with {spec.cma_mb} MB of CMA;")
+            output.note("its events are fixed, a seed only chooses where the kernel's own pages lie")
+        text, origin = compact(spec.model_dump()), compact(source)
+        units += [Unit(name, policy, label, origin, text, seed) for seed in seeds for name, policy in systems]
+    return units
+
+
+def _write(args: argparse.Namespace, rows: list[Row], baseline: str, complete: bool) -> None:
+    if args.json:
+        content: dict[str, Any] = {"rows": rows, **summary(rows, baseline), "complete": complete}
+        from experiments.runs import provenance
+
+        output.write_json(args.json, {**content, "provenance": provenance()})
+        output.note(f"figures: {args.json}")
+    if args.csv:
+        from experiments.results import write_results
+
+        write_results(args.csv, rows)
+        output.note(f"rows: {args.csv}")

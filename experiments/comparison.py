@@ -1,0 +1,266 @@
+"""Rows of a comparison: one run of one system over one workload with one seed, in this process or in several.
+
+A row holds what is needed to run it again: the system (a name, or the path of a decision table), the machine, and where
+the workload comes from. Rows do not depend on the number of processes, nor on the order they were run in.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.config import ConfigError, checked, named_config, override
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from cma_gym.machine.spec import MachineSpec
+    from cma_gym.policies.registry import System
+    from cma_gym.workloads.workload import Workload
+
+TABLE_SUFFIX = ".json"
+TRACE_SUFFIX = ".npz"
+RULE_SUFFIX = ".py"
+OF_FILE = "::"
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One run, as plain strings and numbers that can be sent to another process."""
+
+    system: str
+    """Label of the row."""
+    policy: str
+    """Name of a system, or path of a decision table."""
+    workload: str
+    """Label of the row."""
+    source: str
+    """JSON: {"scenario": {...}} or {"trace": path}."""
+    machine: str
+    """JSON of a MachineSpec."""
+    seed: int
+
+
+def compact(content: Any) -> str:
+    """JSON in its shortest form, keys sorted."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"))
+
+
+def table_digest(path: str | Path) -> str:
+    """First 16 hex digits of the SHA-256 of a file."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+
+
+# ---- what the command line names -------------------------------------------------------------------------------------
+
+
+def system_names(text: str) -> list[tuple[str, str]]:
+    """(label, policy) for a comma list of systems (or `all`), decision tables (.json), files with rules (.py).
+
+    Raises:
+        ConfigError, or the registry's error: an unknown name.
+    """
+    from cma_gym.policies.registry import get_system, systems
+
+    found: dict[str, str] = {}
+    for word in (part.strip() for part in text.split(",")):
+        if word == "all":
+            found.update({name: name for name in systems()})
+        elif word.endswith(TABLE_SUFFIX):
+            resolve(word)
+            found[_free_label(table_label(word), found)] = word
+        elif word.endswith(RULE_SUFFIX):
+            found.update({name: f"{word}{OF_FILE}{name}" for name in _rules(word)})
+        elif word:
+            get_system(word)
+            found[word] = word
+    if not found:
+        raise ConfigError("--systems: names no system; write all, or names from the verb list")
+    return list(found.items())
+
+
+def table_label(path: str) -> str:
+    """What a table's rows are called: its file name, or for a run folder's table.json the folder's name."""
+    given = Path(path)
+    return given.parent.name if given.stem == "table" and given.parent.name else given.stem
+
+
+def _free_label(label: str, taken: Mapping[str, str]) -> str:
+    number = 2
+    free = label
+    while free in taken:
+        free, number = f"{label}-{number}", number + 1
+    return free
+
+
+@functools.cache
+def _rules(path: str) -> dict[str, System]:
+    from cma_gym.policies.registry import load_system_file
+
+    return {entry.name: entry for entry in load_system_file(path)}
+
+
+def resolve(policy: str) -> System:
+    """The system of a name, of a decision table's path, or of FILE.py::NAME."""
+    path_of_rule, separator, rule = policy.partition(OF_FILE)
+    if separator:
+        return _rules(path_of_rule)[rule]
+    if not policy.endswith(TABLE_SUFFIX):
+        from cma_gym.policies.registry import get_system
+
+        return get_system(policy)
+    from cma_gym.policies.export import load_table
+
+    return load_table(policy).system()
+
+
+def machine_spec(name: str | None, settings: Sequence[str] = ()) -> MachineSpec:
+    """The machine of a configuration's name or path (None: the default), with `machine.key=value` settings applied."""
+    from cma_gym.machine.spec import MachineSpec
+
+    path, content = named_config("machine", name) if name else (Path("--machine"), {})
+    wrong = [text for text in settings if not text.startswith("machine.")]
+    if wrong:
+        raise ConfigError(f"--set {wrong[0]}: only machine.KEY=VALUE can be set here")
+    where = f"{path} with --set" if settings else str(path)
+    return checked(MachineSpec, override(content, [text.removeprefix("machine.") for text in settings]), where)
+
+
+def workload_sources(text: str) -> list[tuple[str, dict[str, Any]]]:
+    """(label, source) for a comma list of families, YAML files, names in configs/workloads, and imported traces."""
+    found = [(_label(word), _source(word)) for word in (part.strip() for part in text.split(",")) if word]
+    if not found:
+        raise ConfigError("--workload: names no workload; see the verb list")
+    return found
+
+
+def _label(word: str) -> str:
+    return Path(word).stem if word.endswith((".yaml", ".yml", TRACE_SUFFIX)) else word
+
+
+def _source(word: str) -> dict[str, Any]:
+    from cma_gym.workloads.registry import families
+
+    if word.endswith(TRACE_SUFFIX):
+        return {"trace": word}
+    if word in families():
+        return {"scenario": {"family": word}}
+    return {"scenario": named_config("workloads", word)[1]}
+
+
+@functools.lru_cache(maxsize=2)
+def _trace(path: str) -> Workload:
+    from cma_gym.workloads.workload import load
+
+    return load(path)
+
+
+def trace_machine(path: str) -> dict[str, Any] | None:
+    """The machine a trace was recorded on, if its import noted one."""
+    machine = _trace(path).meta.get("machine")
+    return dict(machine) if machine else None
+
+
+@functools.lru_cache(maxsize=2)
+def workload_of(source: str, machine: str, seed: int) -> Workload:
+    """The events of a unit; the same for all systems."""
+    from cma_gym.machine.spec import MachineSpec
+    from cma_gym.workloads.registry import generate
+
+    origin = json.loads(source)
+    if "trace" in origin:
+        return _trace(origin["trace"])
+    return generate(origin["scenario"], MachineSpec.model_validate_json(machine), seed)
+
+
+# ---- running ---------------------------------------------------------------------------------------------------------
+
+
+def run_unit(unit: Unit) -> Row:
+    """Run one row from boot to the last event."""
+    from cma_gym.machine.kernel import KernelConfig
+    from cma_gym.machine.machine import run
+    from cma_gym.machine.spec import MachineSpec
+
+    system = resolve(unit.policy)
+    spec = MachineSpec.model_validate_json(unit.machine)
+    kernel = KernelConfig.for_profile(spec.profile, **system.kernel)
+    workload = workload_of(unit.source, unit.machine, unit.seed)
+    # A synthetic seed chooses the workload and nothing else; a recording leaves it only the boot to choose.
+    boot_seed = unit.seed if "trace" in json.loads(unit.source) else 0
+    result = run(spec, kernel, workload, system.decide, params=system.params, seed=boot_seed)
+    return {
+        "system": unit.system,
+        "workload": unit.workload,
+        "seed": unit.seed,
+        **result.metrics,
+        **blame_by_kind(result.demand_table),
+        "policy": unit.policy,
+        "machine": unit.machine,
+        "source": unit.source,
+    }
+
+
+def blame_by_kind(demands: np.ndarray) -> dict[str, float]:
+    """Pages that held up demands, counted by kind at each try, from a machine's demand table."""
+    from cma_gym.mm.mmzone import PageKind
+
+    kinds = [kind for kind in PageKind if kind not in (PageKind.FREE, PageKind.CMA, PageKind.RESERVED)]
+    counts = demands["blamed"].sum(axis=(0, 2))
+    return {f"blame_{kind.name.lower()}": float(counts[kind]) for kind in kinds}
+
+
+def run_units(
+    units: Sequence[Unit], jobs: int, done: Callable[[int, Row], None] = lambda index, row: None
+) -> list[Row]:
+    """Run all units.
+
+    Args:
+        units: what to run.
+        jobs: processes; 1 runs everything in this one.
+        done: called with (position, row) as rows are finished, in any order.
+
+    Returns:
+        The rows, in the order of `units`.
+    """
+    rows: list[Row | None] = [None] * len(units)
+    for index, row in _finished(units, jobs):
+        rows[index] = row
+        done(index, row)
+    return [row for row in rows if row is not None]
+
+
+def _finished(units: Sequence[Unit], jobs: int) -> Iterator[tuple[int, Row]]:
+    # The first row always runs here: it fills the compiler's cache, which the other processes then only read.
+    local = len(units) if jobs <= 1 else 1
+    for index in range(min(local, len(units))):
+        yield index, run_unit(units[index])
+    if local >= len(units):
+        return
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(jobs, len(units) - 1), mp_context=context, initializer=_leave_interrupts_to_parent)
+    try:
+        waiting: dict[Future[Row], int] = {pool.submit(run_unit, units[i]): i for i in range(1, len(units))}
+        while waiting:
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                yield waiting.pop(future), future.result()
+    except BaseException:
+        for process in list((pool._processes or {}).values()):
+            process.terminate()  # a row may take minutes; nobody waits for it after Ctrl-C
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _leave_interrupts_to_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,33 @@
+"""Votes the network of a run folder into a decision table and improves the table by direct search.
+
+Writes table.json (the source of truth), table.csv, table.md and table.h into the folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from experiments import output
+
+SUMMARY = "turn the network of a run folder into a decision table"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("run", metavar="RUN", help="a run folder that `train` made")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes; results do not depend on it (1)")
+    parser.add_argument("--json", metavar="FILE", help="write fidelity, scores and sizes for programs")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Distil."""
+    from experiments.runs import RunFolder
+    from experiments.steps import distill_step, run_config
+
+    folder = RunFolder.open(args.run)
+    figures = distill_step(folder, run_config(folder), args.jobs)
+    output.console.print(f"decision table: {folder / 'table.json'} (and .csv, .md, .h)")
+    output.console.print(f"next: python -m experiments evaluate {folder.path}")
+    if args.json:
+        output.write_json(args.json, {"run": str(folder.path), **figures})
+    return 0

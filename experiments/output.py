@@ -1,0 +1,145 @@
+"""What the user sees: one console, tables, progress bars; and files that are written completely or not at all."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+_PLAIN_WIDTH = 160
+"""Columns when the output is a file or a pipe, where nothing tells the width."""
+
+console = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH, highlight=False, soft_wrap=True)
+"""Results go here (stdout)."""
+notes = Console(stderr=True, highlight=False, soft_wrap=True)
+"""Progress and remarks go here (stderr)."""
+
+
+class Task:
+    """One progress bar; a plain line now and then where no terminal is watching."""
+
+    def __init__(self, title: str, total: float, progress: Progress | None) -> None:
+        self.title = title
+        self.total = total
+        self.done = 0.0
+        self._progress = progress
+        self._bar = progress.add_task(title, total=total) if progress else None
+        self._said = 0
+
+    def advance(self, amount: float = 1, note: str = "") -> None:
+        """Add `amount` to what is done; `note` is shown behind the title."""
+        self.update(self.done + amount, note)
+
+    def update(self, done: float, note: str = "") -> None:
+        """Set what is done; `note` is shown behind the title."""
+        self.done = done
+        title = f"{self.title} {note}".rstrip()
+        if self._progress is not None and self._bar is not None:
+            self._progress.update(self._bar, completed=done, description=title)
+            return
+        quarter = int(4 * done / self.total) if self.total else 4
+        if quarter > self._said:
+            self._said = quarter
+            notes.print(f"  {self.title}: {min(100, round(100 * done / self.total)) if self.total else 100} %")
+
+
+@contextmanager
+def progress(title: str, total: float) -> Iterator[Task]:
+    """Show how far a piece of work is and how long it may still take."""
+    if not notes.is_terminal:
+        yield Task(title, total, None)
+        return
+    columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=notes, transient=True) as bars:
+        yield Task(title, total, bars)
+
+
+def headline(text: str) -> None:
+    """Announce a step."""
+    notes.print(f"[bold]{text}[/bold]")
+
+
+def note(text: str) -> None:
+    """Say something about a step."""
+    notes.print(f"  {text}", markup=False)
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table; the first column is text, the others are figures."""
+    grid = Table(title=escape(title), title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for index, name in enumerate(columns):
+        grid.add_column(name, justify="left" if index == 0 else "right", no_wrap=True)
+    for row in rows:
+        grid.add_row(*(escape(cell) for cell in row))
+    # A narrow terminal wraps the lines; figures are never cut off.
+    console.print(grid, crop=False, width=max(console.width, console.measure(grid).maximum))
+
+
+def plain(value: Any) -> Any:
+    """`value` in JSON's own types: NaN and infinities become null, NumPy scalars and arrays Python's numbers."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(entry) for entry in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+@contextmanager
+def atomic(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]]:
+    """A file that appears under its name only when it is complete."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
+    try:
+        with os.fdopen(handle, mode, **text) as out:  # type: ignore[call-overload]
+            yield out
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text file, completely or not at all."""
+    with atomic(path) as out:
+        out.write(text)
+
+
+def write_json(path: str | os.PathLike[str], content: Any) -> None:
+    """Write `content` as JSON, completely or not at all; what is not a number (NaN) becomes null."""
+    write_text(path, json.dumps(plain(content), indent=2, allow_nan=False) + "\n")
+
+
+def write_csv(path: str | os.PathLike[str], columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows as CSV, completely or not at all; floats keep every digit, a missing value is an empty cell."""
+    with atomic(path) as out:
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(columns)
+        for row in rows:
+            writer.writerow([_cell(row.get(column)) for column in columns])
+
+
+def _cell(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return repr(value) if isinstance(value, float) else str(value)
