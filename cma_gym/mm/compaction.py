@@ -82,7 +82,7 @@ def suitable_migration_target(mem, pfn):
     migratetype = get_pageblock_migratetype(mem, pfn)
     if migratetype == MIGRATE_MOVABLE:
         return True
-    return migratetype == MIGRATE_CMA and mem.kernel.compact_into_cma != 0
+    return migratetype == MIGRATE_CMA and mem.kernel.compact_into_cma != 0 and mem.kernel.lend != 0
 
 
 @jit

@@ -16,6 +16,9 @@ from cma_gym.mm.page_alloc import get_pageblock_migratetype
 from cma_gym.mm.page_ref import get_page
 from cma_gym.mm.zonelist import ZONE_CMA
 
+LONGTERM_TRIES = 16
+"""A target from the movable per-CPU list may lie in CMA again (kernel fact 8); Linux loops without a bound."""
+
 
 @jit
 def is_cma_page(mem, pfn):
@@ -49,15 +52,13 @@ def migrate_longterm_unpinnable(mem, cpu, pfn):
 def pin_vpage(mem, cpu, vpn, holder, duration_ns, longterm):
     """Pin the page at a virtual page, if it is present; whether a reference was taken. Linux: pin_user_pages()."""
     pfn = np.int64(mem.pte[vpn].entry)
-    if pfn < 0:
-        return False
-    if longterm and is_cma_page(mem, pfn):
-        if not migrate_longterm_unpinnable(mem, cpu, pfn):
+    tries = LONGTERM_TRIES
+    while longterm and pfn >= 0 and is_cma_page(mem, pfn):
+        tries -= 1
+        if tries == 0 or not migrate_longterm_unpinnable(mem, cpu, pfn):
             return False
         pfn = np.int64(mem.pte[vpn].entry)
-        if pfn < 0:
-            return False
-    return get_page(mem, pfn, holder, duration_ns)
+    return pfn >= 0 and get_page(mem, pfn, holder, duration_ns)
 
 
 @jit

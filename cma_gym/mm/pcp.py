@@ -45,7 +45,7 @@ def pcp_type(mem, migratetype):
         return migratetype
     if migratetype == MIGRATE_HIGHATOMIC:
         return MIGRATE_MOVABLE
-    if migratetype == MIGRATE_ISOLATE or mem.kernel.cma_pcp == PcpCma.NONE:
+    if migratetype == MIGRATE_ISOLATE or mem.kernel.cma_pcp == PcpCma.NONE or not mem.kernel.lend:
         return -1
     return PCP_CMA if mem.kernel.cma_pcp == PcpCma.OWN else MIGRATE_MOVABLE
 

@@ -8,7 +8,6 @@ from cma_gym.workloads.parts.small_files import SmallFiles
 from cma_gym.workloads.registry import family
 from cma_gym.workloads.scenario import Scenario
 
-
 DATABASES = SmallFiles(
     operations_per_s=8,
     files_percent=1,
@@ -18,7 +17,7 @@ DATABASES = SmallFiles(
     fsync_chance=0.3,
     raw_read_percent_per_s=0,
 )
-"""The apps' databases: few operations, synced often (assumption). Most long failures on phones are of this kind (B4)."""
+"""The apps' databases: few operations, synced often (assumption). Most long failures on phones are such (B4)."""
 
 
 @family("phone")

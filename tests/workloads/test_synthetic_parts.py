@@ -150,7 +150,8 @@ def test_wrong_seeds_are_refused(seed: object) -> None:
 
 
 def test_numpy_seeds_are_seeds() -> None:
-    mine, other = generate({"family": "phone"}, SPEC, np.int64(3)), generate({"family": "phone"}, SPEC, 3)
+    mine = generate({"family": "phone"}, SPEC, np.int64(3))  # type: ignore[arg-type]
+    other = generate({"family": "phone"}, SPEC, 3)
     assert mine.events.tobytes() == other.events.tobytes()
     assert type(mine.meta["seed"]) is int
 

@@ -1,0 +1,426 @@
+"""Checking a machine: every counter and list recomputed from first principles.
+
+Model: what CONFIG_DEBUG_VM, page_owner and kmemleak do for the kernel in parts. Read-only; may be called between any two
+operations (but not in the midst of one).
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+
+from cma_gym.mm.jit import jit
+from cma_gym.mm.lru import folio_lru_list, lruvec_index
+from cma_gym.mm.mmzone import (
+    INFLIGHT,
+    MAX_NR_CPUS,
+    MIGRATE_CMA,
+    MIGRATE_ISOLATE,
+    NO_PAGE,
+    NR_LRU,
+    NR_MIGRATETYPES,
+    NR_PAGE_KINDS,
+    NR_PAGE_ORDERS,
+    NR_PCP_LISTS,
+    NR_PCP_TYPES,
+    NR_ZONES,
+    NR_ZSPAGE_CLASSES,
+    PageFlag,
+    PageKind,
+    ZoneStat,
+)
+from cma_gym.mm.page_alloc import get_pageblock_migratetype
+from cma_gym.mm.pcp import pcp_type
+from cma_gym.mm.swap import ZS_OBJECTS, is_swap_entry, swap_slot_of
+
+
+class Violation(IntEnum):
+    """What can be wrong; the number beside it in an error is a pfn, slot or index."""
+
+    NONE = 0
+    LIST_LINKS = 1
+    FREE_BLOCK = 2
+    FREE_TYPE = 3
+    NR_FREE = 4
+    PCP_PAGE = 5
+    PCP_COUNT = 6
+    FREE_PAGES = 7
+    FREE_CMA = 8
+    PAGE_STATE = 9
+    LRU_PAGE = 10
+    LRU_COUNT = 11
+    LRU_BATCH = 12
+    RMAP = 13
+    FILEMAP = 14
+    SWAP_SLOT = 15
+    SWAP_COUNT = 16
+    ZSPAGE = 17
+    DIRTY_COUNT = 18
+    WRITEBACK_COUNT = 19
+    PIN_COUNT = 20
+    PIN_HEAP = 21
+    OCCUPANCY = 22
+    BITMAP = 23
+    LEAK = 24
+    UNMERGED = 25
+
+
+class ValidationError(AssertionError):
+    """A machine whose state contradicts itself."""
+
+
+@jit
+def violation(code, where):
+    """Pack a finding into one number."""
+    return np.int64(code) << 40 | np.int64(where)
+
+
+@jit
+def check_links(mem, head):
+    """Every neighbour on a list must point back; returns its length, or -1."""
+    length = 0
+    pfn = np.int64(mem.page[head].next)
+    before = head
+    while pfn != head:
+        if mem.page[pfn].prev != before or length > mem.nr_pages:
+            return -1
+        before = pfn
+        pfn = np.int64(mem.page[pfn].next)
+        length += 1
+    return length if mem.page[head].prev == before else -1
+
+
+@jit
+def check_free_list(mem, zone, order, migratetype):
+    """Blocks on a free list: marked, aligned, inside the zone, of the list's type, and not mergeable."""
+    head = np.int64(zone.free_area[order].free_list[migratetype])
+    if check_links(mem, head) < 0:
+        return violation(Violation.LIST_LINKS, head)
+    pfn = np.int64(mem.page[head].next)
+    while pfn != head:
+        page = mem.page[pfn]
+        if not page.flag & PageFlag.BUDDY or page.order != order or pfn & ((1 << order) - 1):
+            return violation(Violation.FREE_BLOCK, pfn)
+        if pfn < zone.start_pfn or pfn + (1 << order) > zone.end_pfn or page.kind != PageKind.FREE:
+            return violation(Violation.FREE_BLOCK, pfn)
+        if get_pageblock_migratetype(mem, pfn) != migratetype:
+            return violation(Violation.FREE_TYPE, pfn)
+        buddy = pfn ^ (1 << order)
+        if order < mem.kernel.pageblock_order and order < NR_PAGE_ORDERS - 1:
+            if buddy >= zone.start_pfn and buddy + (1 << order) <= zone.end_pfn:
+                if mem.page[buddy].flag & PageFlag.BUDDY and mem.page[buddy].order == order:
+                    return violation(Violation.UNMERGED, pfn)
+        pfn = np.int64(page.next)
+    return 0
+
+
+@jit
+def check_zone_lists(mem, zone):
+    """Free lists and their counters."""
+    free = 0
+    free_cma = 0
+    for order in range(NR_PAGE_ORDERS):
+        blocks = 0
+        for migratetype in range(NR_MIGRATETYPES):
+            found = check_free_list(mem, zone, order, migratetype)
+            if found:
+                return found
+            length = check_links(mem, np.int64(zone.free_area[order].free_list[migratetype]))
+            blocks += length
+            if migratetype != MIGRATE_ISOLATE:
+                free += length << order
+            if migratetype == MIGRATE_CMA:
+                free_cma += length << order
+        if blocks != zone.free_area[order].nr_free:
+            return violation(Violation.NR_FREE, order)
+    if free != zone.vm_stat[ZoneStat.FREE_PAGES]:
+        return violation(Violation.FREE_PAGES, zone.index)
+    if free_cma != zone.vm_stat[ZoneStat.FREE_CMA]:
+        return violation(Violation.FREE_CMA, zone.index)
+    return 0
+
+
+@jit
+def check_pcp(mem, zone, cpu):
+    """Per-CPU lists: marked pages of the right type, and the count."""
+    pcp = zone.pcp[cpu]
+    pages = 0
+    for index in range(NR_PCP_LISTS):
+        head = np.int64(pcp.lists[index])
+        length = check_links(mem, head)
+        if length < 0:
+            return violation(Violation.LIST_LINKS, head)
+        order = index // NR_PCP_TYPES
+        pages += length << order
+        pfn = np.int64(mem.page[head].next)
+        while pfn != head:
+            page = mem.page[pfn]
+            if not page.flag & PageFlag.PCP or page.order != order or page.zone != zone.index:
+                return violation(Violation.PCP_PAGE, pfn)
+            kind = pcp_type(mem, get_pageblock_migratetype(mem, pfn))
+            if (kind == 3) != (index % NR_PCP_TYPES == 3):
+                return violation(Violation.PCP_PAGE, pfn)
+            pfn = np.int64(page.next)
+    return 0 if pages == pcp.nr else violation(Violation.PCP_COUNT, zone.index)
+
+
+@jit
+def check_lru(mem):
+    """LRU lists: marked pages on the list their flags say, and both sets of counters."""
+    for index in range(NR_ZONES):
+        for lru in range(NR_LRU):
+            head = np.int64(mem.lruvec[index].lists[lru])
+            length = check_links(mem, head)
+            if length < 0:
+                return violation(Violation.LIST_LINKS, head)
+            if length != mem.lruvec[index].nr[lru]:
+                return violation(Violation.LRU_COUNT, lru)
+            pfn = np.int64(mem.page[head].next)
+            while pfn != head:
+                page = mem.page[pfn]
+                right = lruvec_index(mem, np.int64(page.zone)) == index and folio_lru_list(page) == lru
+                if not page.flag & PageFlag.LRU or not right or page.flag & PageFlag.LRU_BATCH:
+                    return violation(Violation.LRU_PAGE, pfn)
+                pfn = np.int64(page.next)
+    return 0
+
+
+@jit
+def check_batches(mem):
+    """Pages in LRU batches are marked, and no others are."""
+    queued = 0
+    for cpu in range(MAX_NR_CPUS):
+        batch = mem.lru_add[cpu]
+        for slot in range(batch.nr):
+            if not mem.page[batch.pfn[slot]].flag & PageFlag.LRU_BATCH:
+                return violation(Violation.LRU_BATCH, batch.pfn[slot])
+        queued += batch.nr
+    for pfn in range(mem.nr_pages):
+        queued -= mem.page[pfn].flag & PageFlag.LRU_BATCH != 0
+    return 0 if queued == 0 else violation(Violation.LRU_BATCH, 0)
+
+
+@jit
+def chain_length(mem, first, entry):
+    """Virtual pages of a chain that all hold `entry`; -1 if one does not."""
+    length = 0
+    vpn = first
+    while vpn >= 0:
+        if mem.pte[vpn].entry != entry or length > mem.nr_vpages:
+            return -1
+        length += 1
+        vpn = np.int64(mem.pte[vpn].next)
+    return length
+
+
+@jit
+def is_handle_kind(kind):
+    """Kernel memory, which one handle points at."""
+    return kind == PageKind.SLAB or kind == PageKind.PAGE_TABLE or kind == PageKind.KERNEL
+
+
+@jit
+def check_used_page(mem, pfn):
+    """Somebody must know a used page: a mapping, the page cache, a slot, a handle, a device, or a passing reference."""
+    page = mem.page[pfn]
+    kind = page.kind
+    held = page.pincount > 0 or page.flag & (PageFlag.LRU_BATCH | PageFlag.WRITEBACK)
+    if kind == PageKind.ANON or kind == PageKind.DRIVER:
+        if page.mapcount == 0:
+            return 0 if held else violation(Violation.LEAK, pfn)
+        if chain_length(mem, np.int64(page.index), pfn) != page.mapcount:
+            return violation(Violation.RMAP, pfn)
+        return 0
+    if kind == PageKind.SHMEM or kind == PageKind.FILE or kind == PageKind.BDEV:
+        if page.index < 0:
+            return 0 if held else violation(Violation.LEAK, pfn)
+        return 0 if mem.filemap[page.index].entry == pfn else violation(Violation.FILEMAP, pfn)
+    if kind == PageKind.ZSMALLOC:
+        return check_zspage(mem, pfn)
+    if is_handle_kind(kind) and page.index >= 0:
+        return 0 if mem.pte[page.index].entry >= 0 else violation(Violation.LEAK, pfn)
+    if kind == PageKind.CMA:
+        return 0 if page.flag & PageFlag.CMA_BITMAP else violation(Violation.BITMAP, pfn)
+    return 0
+
+
+@jit
+def check_zspage(mem, pfn):
+    """A zspage's objects are as many as it says, and all know it."""
+    page = mem.page[pfn]
+    objects = 0
+    slot = np.int64(page.index)
+    while slot >= 0:
+        if mem.swap[slot].zspage != pfn or objects > 8:
+            return violation(Violation.ZSPAGE, pfn)
+        objects += 1
+        slot = np.int64(mem.swap[slot].next)
+    if objects == 0 or objects != page.mapcount or objects > ZS_OBJECTS[page.task]:
+        return violation(Violation.ZSPAGE, pfn)
+    return 0
+
+
+@jit
+def check_pages(mem):
+    """Each page is either in a free block, or on a per-CPU list, or used; and is known to whoever uses it."""
+    pfn = 0
+    while pfn < mem.nr_pages:
+        page = mem.page[pfn]
+        if page.flag & PageFlag.BUDDY:
+            order = np.int64(page.order)
+            for inner in range(pfn + 1, pfn + (1 << order)):
+                if mem.page[inner].kind != PageKind.FREE or mem.page[inner].flag & ~PageFlag.CMA_BITMAP:
+                    return violation(Violation.PAGE_STATE, inner)
+            pfn += 1 << order
+            continue
+        if page.kind == PageKind.FREE:
+            if not page.flag & PageFlag.PCP:
+                return violation(Violation.PAGE_STATE, pfn)
+            pfn += 1 << np.int64(page.order)
+            continue
+        if page.flag & (PageFlag.PCP | PageFlag.ISOLATED):
+            return violation(Violation.PAGE_STATE, pfn)
+        found = check_used_page(mem, pfn)
+        if found:
+            return found
+        pfn += 1
+    return 0
+
+
+@jit
+def check_tables(mem):
+    """Page tables and file maps point at pages of the right kind; swap entries at slots in use."""
+    mapped = 0
+    for vpn in range(mem.nr_vpages):
+        entry = np.int64(mem.pte[vpn].entry)
+        if entry >= 0:
+            if mem.page[entry].kind == PageKind.FREE:
+                return violation(Violation.RMAP, vpn)
+            mapped += not is_handle_kind(mem.page[entry].kind)
+        elif is_swap_entry(entry) and mem.swap[swap_slot_of(entry)].zspage == NO_PAGE:
+            return violation(Violation.SWAP_SLOT, vpn)
+    for pfn in range(mem.nr_pages):
+        kind = mem.page[pfn].kind
+        if kind == PageKind.ANON or kind == PageKind.DRIVER:
+            mapped -= mem.page[pfn].mapcount
+    if mapped != 0:
+        return violation(Violation.RMAP, 0)
+    for fpn in range(mem.nr_fpages):
+        entry = np.int64(mem.filemap[fpn].entry)
+        if entry >= 0 and mem.page[entry].index != fpn:
+            return violation(Violation.FILEMAP, fpn)
+    return 0
+
+
+@jit
+def check_swap(mem):
+    """Slots: used ones have a zspage and sharers, free ones are all on the free list; zspage counters."""
+    used = 0
+    for slot in range(mem.node.nr_swap_total):
+        if mem.swap[slot].zspage == NO_PAGE:
+            continue
+        used += 1
+        owner = np.int64(mem.swap[slot].vpn)
+        if owner >= 0 and chain_length(mem, owner, -2 - 2 * slot) < 1:
+            return violation(Violation.SWAP_SLOT, slot)
+    if used + mem.node.nr_swap_free != mem.node.nr_swap_total:
+        return violation(Violation.SWAP_COUNT, used)
+    length = 0
+    slot = np.int64(mem.node.swap_free_head)
+    while length < mem.node.nr_swap_free:
+        if mem.swap[slot].zspage != NO_PAGE:
+            return violation(Violation.SWAP_SLOT, slot)
+        slot = np.int64(mem.swap[slot].vpn)
+        length += 1
+    pages = 0
+    for pfn in range(mem.nr_pages):
+        pages += mem.page[pfn].kind == PageKind.ZSMALLOC
+    for size in range(NR_ZSPAGE_CLASSES):
+        if check_links(mem, np.int64(mem.node.zspage_partial[size])) < 0:
+            return violation(Violation.LIST_LINKS, size)
+    return 0 if pages == mem.node.nr_zspages else violation(Violation.ZSPAGE, 0)
+
+
+@jit
+def check_io(mem):
+    """Dirty and writeback counters, and the queue of the device."""
+    dirty = 0
+    writeback = 0
+    for pfn in range(mem.nr_pages):
+        page = mem.page[pfn]
+        dirty += page.flag & PageFlag.DIRTY != 0 and page.kind != PageKind.SHMEM
+        writeback += page.flag & PageFlag.WRITEBACK != 0
+    if dirty != mem.node.nr_dirty:
+        return violation(Violation.DIRTY_COUNT, dirty)
+    queued = mem.node.inflight_tail - mem.node.inflight_head
+    if writeback != mem.node.nr_writeback or writeback != queued or queued > INFLIGHT:
+        return violation(Violation.WRITEBACK_COUNT, writeback)
+    return 0
+
+
+@jit
+def check_pins(mem):
+    """As many references in the heap as on the pages, and the heap in order."""
+    held = 0
+    for pfn in range(mem.nr_pages):
+        if mem.page[pfn].pincount < 0:
+            return violation(Violation.PIN_COUNT, pfn)
+        held += mem.page[pfn].pincount if mem.page[pfn].kind != PageKind.FREE else 0
+    if held != mem.nr_pins:
+        return violation(Violation.PIN_COUNT, held)
+    for slot in range(1, mem.nr_pins):
+        if mem.pin[slot].expire < mem.pin[(slot - 1) // 2].expire:
+            return violation(Violation.PIN_HEAP, slot)
+    return 0
+
+
+@jit
+def check_cma(mem):
+    """The census of the area and its bitmap."""
+    census = np.zeros(NR_PAGE_KINDS, np.int64)
+    taken = 0
+    for pfn in range(mem.cma.base_pfn, mem.cma.base_pfn + mem.cma.nr_pages):
+        census[mem.page[pfn].kind] += 1
+        taken += mem.page[pfn].flag & PageFlag.CMA_BITMAP != 0
+    for kind in range(NR_PAGE_KINDS):
+        if census[kind] != mem.cma.occupancy[kind]:
+            return violation(Violation.OCCUPANCY, kind)
+    return 0 if taken == mem.cma.nr_allocated else violation(Violation.BITMAP, taken)
+
+
+@jit
+def first_violation(mem):
+    """Run all checks in turn; 0, or the first finding."""
+    for index in range(NR_ZONES):
+        zone = mem.zones[index]
+        found = check_zone_lists(mem, zone)
+        if found:
+            return found
+        for cpu in range(MAX_NR_CPUS):
+            found = check_pcp(mem, zone, cpu)
+            if found:
+                return found
+    found = check_pages(mem) or check_lru(mem) or check_batches(mem)
+    if found:
+        return found
+    return check_tables(mem) or check_swap(mem) or check_io(mem) or check_pins(mem) or check_cma(mem)
+
+
+@jit
+def find_violation(mems, i):
+    """First contradiction in machine `i`, packed; 0 if there is none."""
+    return first_violation(mems[i])
+
+
+def validate(mems: Any, i: int = 0) -> None:
+    """Check machine `i` from first principles.
+
+    Raises:
+        ValidationError: naming the first contradiction found and where it is.
+    """
+    found = int(find_violation(mems, i))
+    if found:
+        name = Violation(found >> 40).name
+        raise ValidationError(f"machine {i} contradicts itself: {name} at {found & ((1 << 40) - 1)}")
