@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from agents.visits import counting_params, counts_of, decide_and_count
+from agents.visits import CountingParams, decide_and_count
 from cma_gym.envs.compiled import NR_TERMS, Term, read_amount
 from cma_gym.envs.reward import RewardWeights
 from cma_gym.machine.kernel import KernelConfig
@@ -78,19 +78,18 @@ class Player:
         boot(self._booted, 0, spec, KernelConfig.for_profile(spec.profile, **template.kernel))
         self._mems = self._booted.copy()
         self._view = np.zeros(NR_VIEW, np.int64)
-        self._template = template
+        self._table = CountingParams(template)
         self._workloads = workloads
 
     def play(self, job: Job) -> Played:
         """Run a workload from the first to the last event under a table."""
         events = self._workloads[job.workload].events
-        params = counting_params(self._template.replace(cells=job.cells))
         self._mems[0] = self._booted[0]
         load(self._mems, 0, 0, len(events))
-        rollout(self._mems, 0, events, decide_and_count, params, self._view)
+        rollout(self._mems, 0, events, decide_and_count, self._table.fill(job.cells), self._view)
         felt = self._mems[0]
         outcome = np.array([read_amount(felt, term) for term in range(NR_TERMS)], np.int64)
-        return Played(outcome, counts_of(params))
+        return Played(outcome, self._table.visits())
 
 
 class Evaluator:

@@ -24,7 +24,7 @@ from experiments.comparison import (
     trace_machine,
     workload_sources,
 )
-from experiments.config import ConfigError, parse_seeds
+from experiments.config import ConfigError, checked, parse_seeds
 from experiments.ranking import choose_baseline, show, summary
 
 SUMMARY = "rank systems on workloads: success, latency, costs, paired differences"
@@ -80,6 +80,8 @@ def comparison_units(
     settings: Sequence[str] = (),
 ) -> list[Unit]:
     """One unit per workload, seed and system; systems innermost, so that they share a workload while it is at hand."""
+    from cma_gym.machine.spec import MachineSpec
+
     units = []
     default = machine_spec(machine, settings)
     for label, source in workload_sources(workloads):
@@ -87,7 +89,7 @@ def comparison_units(
         if "trace" in source:
             recorded = trace_machine(source["trace"])
             if recorded and not machine:
-                spec = default.model_validate({**recorded, **default.model_dump(exclude_unset=True)})
+                spec = checked(MachineSpec, {**recorded, **default.model_dump(exclude_unset=True)}, source["trace"])
             output.note(f"{label}: a recording, run on {spec.ram_mb} MB with {spec.cma_mb} MB of CMA;")
             output.note("its events are fixed, a seed only chooses where the kernel's own pages lie")
         text, origin = compact(spec.model_dump()), compact(source)

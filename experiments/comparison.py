@@ -165,10 +165,19 @@ def _trace(path: str) -> Workload:
     return load(path)
 
 
-def trace_machine(path: str) -> dict[str, Any] | None:
-    """The machine a trace was recorded on, if its import noted one."""
-    machine = _trace(path).meta.get("machine")
-    return dict(machine) if machine else None
+def trace_machine(path: str) -> dict[str, Any]:
+    """Sizes of the machine a trace was recorded on, as far as its import could tell.
+
+    The span of the page frames that were handed out gives the RAM; the largest demand is taken to be the whole area.
+    """
+    meta = _trace(path).meta
+    sizes = {}
+    if meta.get("ram_mb_at_least"):
+        step = 64 if meta["ram_mb_at_least"] <= 1024 else 512
+        sizes["ram_mb"] = -(-int(meta["ram_mb_at_least"]) // step) * step
+    if meta.get("largest_demand_pages"):
+        sizes["cma_mb"] = -(-int(meta["largest_demand_pages"]) // (256 * 4)) * 4
+    return sizes
 
 
 @functools.lru_cache(maxsize=2)

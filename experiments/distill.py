@@ -1,6 +1,6 @@
 """Votes the network of a run folder into a decision table and improves the table by direct search.
 
-Writes table.json (the source of truth), table.csv, table.md and table.h into the folder.
+Writes table.json (the source of truth), table.csv, table.md, table.h and, in words, tree.md into the folder.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Distil."""
+    from experiments.learned_table import distill_step
     from experiments.runs import RunFolder
-    from experiments.steps import distill_step, run_config
+    from experiments.steps import run_config
 
     folder = RunFolder.open(args.run)
     figures = distill_step(folder, run_config(folder), args.jobs)

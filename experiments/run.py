@@ -34,11 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Go the whole way."""
-    output.headline("Loading (the first time, the simulator is compiled: about a minute)")
     from experiments.steps import open_run
 
     started = time.perf_counter()
     folder, config = open_run(args)
+    output.headline(f"Run folder {folder.path} (at the first run the simulator is compiled, which takes a minute)")
     try:
         figures = _steps(folder, config, args.jobs)
     except KeyboardInterrupt:
@@ -52,10 +52,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _steps(folder: RunFolder, config: TrainConfig, jobs: int) -> dict[str, Any]:
+    from experiments.learned_table import distill_step
     from experiments.ranking import choose_baseline, show, summary
     from experiments.report import write_report
     from experiments.results import read_results
-    from experiments.steps import compare_step, distill_step, systems_of, test_units, train_step
+    from experiments.steps import compare_step, systems_of, test_units, train_step
 
     figures: dict[str, Any] = {"run": str(folder.path)}
     recording: Path | None = None
@@ -85,24 +86,31 @@ def _steps(folder: RunFolder, config: TrainConfig, jobs: int) -> dict[str, Any]:
 
 def _import(folder: RunFolder, config: TrainConfig) -> tuple[Path, dict[str, Any]]:
     """Import the recording of the configuration into the run folder."""
-    from experiments.import_trace import import_file
+    from cma_gym.workloads.ftrace import import_trace
+    from cma_gym.workloads.workload import save
 
     source = Path(str(config.compare.recording))
     target = folder / "recording.npz"
-    output.headline(f"Importing {source.name}")
+    output.headline(f"Importing {source.name}, recorded on a real kernel")
     if folder.finished("import"):
         return target, dict(folder.facts["steps"]["import"])
     if not source.is_file():
         raise ConfigError(f"compare.recording: there is no file {source}; start from the checkout, or leave it out")
-    report = import_file(source, target)
-    folder.finish("import", **output.plain(report))
-    return target, report
+    with output.progress("reading", source.stat().st_size) as task:
+        workload, report = import_trace(source, progress=lambda done, total: task.update(done))
+    save(workload, target)
+    figures: dict[str, Any] = report.as_dict()
+    pages = ", ".join(f"{count:,} {kind}" for kind, count in figures["pages_allocated_by_kind"].items())
+    output.note(f"{figures['lines']:,} lines, {len(workload.events):,} events, {figures['cma_demands']} CMA demands")
+    output.note(f"pages allocated: {pages}")
+    folder.finish("import", **figures)
+    return target, figures
 
 
 def _on_recording(folder: RunFolder, config: TrainConfig, recording: Path, jobs: int) -> list[Row]:
     from experiments.steps import compare_step, recording_units, systems_of
 
-    units = recording_units(recording, config, systems_of(config, folder))
+    units = recording_units(recording, systems_of(config, folder))
     return compare_step(folder, units, jobs, "replaying")
 
 
@@ -117,7 +125,7 @@ def _farewell(folder: RunFolder, seconds: float) -> None:
     say()
     say(f"Done in {seconds:.0f} s. Everything is in {folder.path}/:")
     say("  report.md     the comparison with plots")
-    say("  table.md      the learned rule to read; table.h for a kernel, table.json for programs, table.csv")
+    say("  tree.md       the learned rule in words; table.md all of it; table.h for a kernel; table.json, table.csv")
     say("  results.csv   every run, which can be repeated; model.zip, progress.csv, config.yaml, run.json")
     say()
     say("Next, try the learned table on a workload it has not seen:")

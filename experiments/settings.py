@@ -12,6 +12,8 @@ from agents.distill import DistillConfig
 from agents.objective import Objective
 from agents.ppo import PpoConfig
 from agents.search import SearchConfig
+from agents.ties import TiesConfig
+from agents.tree import TreeConfig
 from cma_gym.envs.reward import RewardWeights
 from cma_gym.machine.spec import MachineSpec
 from cma_gym.policies.table import LEARNED_KERNEL
@@ -66,6 +68,8 @@ class TrainConfig(_Strict):
     objective: Objective = Objective()
     """What the direct search of tables optimises."""
     search: SearchConfig = SearchConfig()
+    ties: TiesConfig = TiesConfig()
+    tree: TreeConfig = TreeConfig()
     compare: Compare = Compare()
 
     @field_validator("workloads")

@@ -1,28 +1,23 @@
-"""The steps of a training run, each on a run folder: train, distil, compare. What is done already is not done again."""
+"""The steps of a training run on its folder: train, compare (distil: learned_table.py). What is done is not redone."""
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments import output
-from experiments.comparison import Row, Unit, compact, run_units, system_names
-from experiments.config import ConfigError
+from experiments.comparison import Row, Unit, compact, run_units, system_names, trace_machine
+from experiments.config import ConfigError, checked
 from experiments.results import reusable, write_results
-from experiments.runs import RunFolder, git_revision, versions
+from experiments.runs import RunFolder
 from experiments.settings import TrainConfig, load_train_config
 
 if TYPE_CHECKING:
-    from agents.distill import Fidelity
-    from agents.search import SearchResult
     from cma_gym.envs.batch import Batch
-    from cma_gym.policies.table import DecisionTable
-    from cma_gym.workloads.workload import Workload
 
 LEARNED = "learned"
 """What a run calls its own table among the systems."""
@@ -108,105 +103,6 @@ def train_step(folder: RunFolder, config: TrainConfig, quiet: bool = False) -> d
     return figures
 
 
-# ---- distil ----------------------------------------------------------------------------------------------------------
-
-
-def distill_step(folder: RunFolder, config: TrainConfig, jobs: int) -> dict[str, Any]:
-    """Vote the network into a table, search around it, choose on the select seeds, write all forms of the result."""
-    if folder.finished("distill"):
-        return dict(folder.facts["steps"]["distill"])
-    from agents.distill import NeuralTeacher, distill, fidelity
-    from agents.neural import load_policy
-    from cma_gym.policies.export import write_all
-    from cma_gym.policies.table import DecisionTable
-
-    make = batch_factory(config)
-    teacher = NeuralTeacher(load_policy(folder / "model.zip"), config.ppo.maskable)
-    template = DecisionTable.constant(_table_name(config.name)).replace(kernel=dict(config.kernel))
-    with output.progress("distilling", config.distill.decisions) as task:
-        table, votes = distill(
-            teacher,
-            make("train", config.distill.num_envs),
-            template,
-            config.distill,
-            on_progress=lambda done, total: task.update(min(done, total)),
-        )
-    held_out = make("select", min(config.distill.num_envs, config.episodes.select))
-    faith = fidelity(teacher, table, votes, held_out, config.distill.held_out_decisions)
-    result, chosen, keys = _search(config, table, votes.share, jobs)
-    cells = {"searched": result.cells, "distilled": table.cells}[chosen]
-    figures = _distill_figures(faith, result, chosen, keys)
-    final = table.replace(cells=cells, visits=result.visits, provenance=_provenance(config, figures))
-    write_all(final, folder.path, "table")
-    figures |= {"cells": final.nr_cells, "bytes": final.nr_bytes}
-    folder.finish("distill", **figures)
-    return figures
-
-
-def _search(
-    config: TrainConfig, table: DecisionTable, hint: Any, jobs: int
-) -> tuple[SearchResult, str, Mapping[str, tuple[float, ...]]]:
-    from agents.objective import Evaluator
-    from agents.search import SearchProgress, choose, search
-    from agents.starts import known_tables
-
-    starts = {"distilled": table.cells, **known_tables(table)}
-    with output.progress("searching", config.search.evaluations) as task:
-
-        def show(now: SearchProgress) -> None:
-            task.update(min(now.evaluations, now.budget), f"{now.accepted} of {now.tried} tables better")
-
-        workloads = _workloads(config, "train", config.episodes.search)
-        with Evaluator(config.machine, table, workloads, workers=jobs) as evaluator:
-            result = search(evaluator, starts, config.search, config.objective, hint=hint, on_progress=show)
-    with Evaluator(config.machine, table, _workloads(config, "select", config.episodes.select), workers=jobs) as judge:
-        chosen, keys = choose(judge, {"searched": result.cells, "distilled": table.cells}, config.objective)
-    return result, chosen, keys
-
-
-def _workloads(config: TrainConfig, split: str, count: int) -> list[Workload]:
-    """`count` workloads of a range of seeds, the scenarios taking turns."""
-    from cma_gym.envs.seeds import split_seeds
-    from cma_gym.workloads.registry import generate
-
-    scenarios = list(config.workloads.values())
-    seeds = split_seeds(split, max(count, len(scenarios)))
-    return [generate(scenarios[i % len(scenarios)], config.machine, seed) for i, seed in enumerate(seeds)]
-
-
-def _distill_figures(
-    faith: Fidelity, result: SearchResult, chosen: str, keys: Mapping[str, tuple[float, ...]]
-) -> dict[str, Any]:
-    return {
-        "fidelity": faith.agreement,
-        "weighted_fidelity": faith.weighted_agreement,
-        "start": result.start,
-        "start_key": list(result.start_key),
-        "train_key": list(result.key),
-        "rollouts": result.evaluations,
-        "tables_tried": result.tried,
-        "tables_accepted": result.accepted,
-        "stopped_by": result.stopped_by,
-        "chosen": chosen,
-        "select_keys": {name: list(key) for name, key in keys.items()},
-    }
-
-
-def _provenance(config: TrainConfig, figures: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "source": f"python -m experiments run, configuration {config.name}",
-        "git_revision": git_revision(),
-        "config_hash": hashlib.sha256(compact(config.plain()).encode()).hexdigest()[:16],
-        "episodes": config.episodes.model_dump(),
-        "scores": output.plain(figures),
-        "versions": versions(),
-    }
-
-
-def _table_name(name: str) -> str:
-    return name.replace("-", "_")
-
-
 # ---- compare ---------------------------------------------------------------------------------------------------------
 
 
@@ -223,13 +119,13 @@ def test_units(config: TrainConfig, systems: Sequence[tuple[str, str]]) -> list[
     ]
 
 
-def recording_units(recording: Path, config: TrainConfig, systems: Sequence[tuple[str, str]]) -> list[Unit]:
+def recording_units(recording: Path, systems: Sequence[tuple[str, str]]) -> list[Unit]:
     """One unit per system on an imported recording."""
-    from cma_gym.workloads.workload import load
+    from cma_gym.machine.spec import MachineSpec
 
-    machine = load(recording).meta.get("machine") or config.machine.model_dump()
+    machine = compact(checked(MachineSpec, trace_machine(str(recording)), str(recording)).model_dump())
     source = compact({"trace": str(recording)})
-    return [Unit(label, policy, "recording", source, compact(machine), 0) for label, policy in systems]
+    return [Unit(label, policy, "recording", source, machine, 0) for label, policy in systems]
 
 
 def systems_of(config: TrainConfig, folder: RunFolder | None = None) -> list[tuple[str, str]]:

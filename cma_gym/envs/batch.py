@@ -53,9 +53,7 @@ class Batch:
         self.num_envs = int(num_envs)
         self.setup = setup
         self._booted = _boot_one(setup)
-        self.mems = np.empty(self.num_envs, dtype=self._booted.dtype).view(type(self._booted))
-        for i in range(self.num_envs):
-            self.mems[i] = self._booted[0]
+        self.mems = np.zeros(self.num_envs, dtype=self._booted.dtype).view(np.recarray)
         self._out = new_buffers(self.num_envs, OBS_SIZE)
         self._rules = Rules(PLAN, setup.weights.factors(), setup.max_decisions or 0)
         self.rows = self._out.rows

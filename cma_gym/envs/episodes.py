@@ -49,8 +49,8 @@ class EpisodePool:
         self._windows: dict[int, tuple[int, int]] = {}
         self._used = 0
         self.size = 1 if recorded is not None else size
-        self.events = np.zeros(0, dtype=event_dtype)
-        """event_dtype[capacity]: the events of all episodes generated so far, one after the other."""
+        self.events = np.zeros(0, dtype=event_dtype).view(np.recarray)
+        """recarray of event_dtype: the events of all episodes generated so far, one after the other."""
         probes = [self._make(episode) for episode in range(min(self.size, max(len(scenarios), 1)))]
         self.capacity = _capacity(probes, 1.0 if recorded is not None else HEADROOM)
         """Virtual pages, file pages and tasks that machines have room for."""
@@ -90,7 +90,7 @@ class EpisodePool:
     def _keep(self, episode: int, workload: Workload) -> None:
         first, last = self._used, self._used + len(workload.events)
         if last > len(self.events):
-            room = np.zeros(max(last, 2 * len(self.events)), dtype=event_dtype)
+            room = np.zeros(max(last, 2 * len(self.events)), dtype=event_dtype).view(np.recarray)
             room[:first] = self.events[:first]
             self.events = room
         self.events[first:last] = workload.events

@@ -42,7 +42,13 @@ def check_render_mode(render_mode: str | None) -> str | None:
 
 
 def render_machine(batch: Batch, i: int, render_mode: str) -> Any:
-    """One picture of machine i: a text (`ansi`) or uint8[height, width, 3] (`rgb_array`)."""
+    """One picture of machine i: a text (`ansi`) or uint8[height, width, 3] (`rgb_array`).
+
+    Raises:
+        ResetNeeded: it has not been started yet.
+    """
+    if batch.unseeded[i]:
+        raise ResetNeeded("there is nothing to see yet: call reset() before render()")
     from cma_gym.rendering.buddyinfo import machine_text
     from cma_gym.rendering.pagemap import page_map
 

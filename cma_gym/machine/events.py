@@ -29,8 +29,8 @@ class Op(IntEnum):
     """What happens. Fields not named are 0."""
 
     SPAWN = 0
-    """Start `task`; its virtual pages are `start .. start+nr-1`; arg: Importance. Task 0 is the kernel and always runs;
-    a first event may SPAWN it to give it its range of handles."""
+    """Start `task`; its virtual pages are `start .. start+nr-1`; arg: Importance. Task 0 is the kernel and always
+    runs; a first event may SPAWN it to give it its range of handles."""
     FORK = 1
     """Start `task` as a copy of task `value`; its range is `start .. start+nr-1`, `nr` as large as the parent's;
     arg: Importance. Present pages are shared copy-on-write; swapped ones share their slot."""
@@ -51,14 +51,14 @@ class Op(IntEnum):
     KFREE = 9
     """Free the `nr` blocks in handles `start ..`."""
     PIN = 10
-    """Hold extra references on present pages `start .. start+nr-1` for `value` microseconds; arg: PinFlag and Holder."""
+    """Hold references on present pages `start .. start+nr-1` for `value` microseconds; arg: PinFlag and Holder."""
     MLOCK = 11
     """Lock (arg 1) or unlock (arg 0) virtual pages `start ..`; present ones leave or enter the evictable lists."""
     IMPORTANCE = 12
     """Set `task`'s importance class to arg."""
     DEMAND = 13
-    """Ask CMA for `value` pieces of `nr` pages each, aligned to 2**arg pages; held `task` milliseconds, then released.
-    `start`: an id chosen by the workload, unique in the stream."""
+    """Ask CMA for `value` pieces of `nr` pages each, aligned to 2**arg pages; held `task` milliseconds, then
+    released. `start`: an id chosen by the workload, unique in the stream."""
     TICK = 14
     """Nothing but the passing of time; the last event of a stream lets it run out."""
 

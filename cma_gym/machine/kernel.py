@@ -105,8 +105,8 @@ class KernelConfig(BaseModel):
         """Write this configuration into a machine's `kernel` record (mm/mmzone.py)."""
         direct = (
             "cma_ratio lend compact_into_cma migrate_into_cma lending_stops_while_busy shrink_before_cma_alloc "
-            "lru_cache_disable lru_per_zone new_anon_active fair_zone steal_largest_first boost_factor migrate_passes swappiness "
-            "dirty_background_percent dirty_percent demand_tries lmk lmk_subtract_cma"
+            "lru_cache_disable lru_per_zone new_anon_active fair_zone steal_largest_first boost_factor "
+            "migrate_passes swappiness dirty_background_percent dirty_percent demand_tries lmk lmk_subtract_cma"
         )
         for name in direct.split():
             record[name] = getattr(self, name)

@@ -50,7 +50,8 @@ def _shape(spec: MachineSpec, nr_vpages: int, nr_fpages: int, nr_tasks: int) -> 
         if nr_vpages <= shape.nr_vpages and nr_fpages <= shape.nr_fpages and nr_tasks <= shape.nr_tasks:
             return shape
         if nr_tasks > shape.nr_tasks:
-            raise ValueError(f"a workload of {nr_tasks} tasks is above the machine's {shape.nr_tasks}; reuse task numbers")
+            limit = shape.nr_tasks
+            raise ValueError(f"a workload of {nr_tasks} tasks is above the machine's {limit}; reuse task numbers")
         nr_pages = shape.nr_pages + 1
 
 
@@ -79,7 +80,7 @@ def new_machines(n: int, spec: MachineSpec, nr_vpages: int, nr_fpages: int, nr_t
 
 
 @jit
-def _start(mems, i, ends, nr_swap, kernel_pages, old_rules):
+def _start(mems: Any, i: int, ends: np.ndarray, nr_swap: int, kernel_pages: int, old_rules: bool) -> None:
     mem = mems[i]
     init_heads(mem, ends[5])
     init_tables(mem, nr_swap)

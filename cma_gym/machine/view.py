@@ -52,7 +52,7 @@ FEATURES = (
     Feature("free_pages", "pages", _PAGES, Scale.OF_MEMORY, "all free pages", "NR_FREE_PAGES"),
     Feature("free_cma", "pages", _PAGES, Scale.OF_CMA, "free pages of the CMA area", "NR_FREE_CMA_PAGES"),
     Feature("watermark_low", "pages", _PAGES, Scale.OF_MEMORY, "summed low watermarks", "zone->_watermark[WMARK_LOW]"),
-    Feature("watermark_high", "pages", _PAGES, Scale.OF_MEMORY, "summed high watermarks", "zone->_watermark[WMARK_HIGH]"),
+    Feature("watermark_high", "pages", _PAGES, Scale.OF_MEMORY, "summed high marks", "zone->_watermark[WMARK_HIGH]"),
     Feature("totalreserve", "pages", _PAGES, Scale.OF_MEMORY, "pages kept from user allocations", "totalreserve_pages"),
     Feature("managed_pages", "pages", _PAGES, Scale.LOG, "pages of the machine", "zone->managed_pages"),
     Feature("cma_pages", "pages", _PAGES, Scale.OF_MEMORY, "pages of the CMA area", "totalcma_pages"),
@@ -78,5 +78,6 @@ FEATURES = (
 )
 NR_VIEW = len(FEATURES)
 
-View: Any = IntEnum("View", [(f.name.upper(), i) for i, f in enumerate(FEATURES)])
+_MEMBERS: Any = [(f.name.upper(), i) for i, f in enumerate(FEATURES)]
+View: Any = IntEnum("View", _MEMBERS)
 """Index of each feature; `View.FREE_CMA` works in compiled code."""

@@ -106,8 +106,7 @@ def wait_on_writeback(mem, pfn):
 
 @jit
 def migration_target(mem, cpu):
-    """An ordinary page for a copy; it may lie in CMA only where the kernel allows that. Linux: alloc_migration_target().
-    """
+    """A page for a copy; it may lie in CMA only where the kernel allows that. Linux: alloc_migration_target()."""
     flags = ALLOC_CMA if mem.kernel.migrate_into_cma and mem.kernel.lend else 0
     highest = ZONE_CMA if flags and mem.zones[ZONE_CMA].managed_pages > 0 else ZONE_MOVABLE
     return alloc_pages(mem, cpu, 0, MIGRATE_MOVABLE, highest, flags)
@@ -201,7 +200,7 @@ def alloc_contig_migrate_range(mem, cpu, start, end):
 
 @jit
 def blame_remaining(mem, start, end):
-    """After a range was worked through and is still not free: blame what refuses to move, not what merely lies there."""
+    """After a range was worked through and is still not free: blame what refuses, not what merely lies there."""
     for pfn in range(start, end):
         page = mem.page[pfn]
         if page.kind == PageKind.FREE:

@@ -146,7 +146,7 @@ def write_file_page(mem, pfn):
 
 @jit
 def sync_file_page(mem, fpn):
-    """Write one page now if it is dirty; its completion is awaited by the caller. Linux: file_write_and_wait_range()."""
+    """Write one page now if it is dirty; the caller waits for it. Linux: file_write_and_wait_range()."""
     pfn = np.int64(mem.filemap[fpn].entry)
     if pfn >= 0 and mem.page[pfn].flag & PageFlag.DIRTY and mem.page[pfn].kind != PageKind.SHMEM:
         start_writeback(mem, pfn)

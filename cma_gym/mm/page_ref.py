@@ -1,7 +1,7 @@
 """Extra references with an end: each is a page, a holder and a time of release, kept in a heap.
 
-Model: the kernel has a bare count (include/linux/page_ref.h). Knowing who holds a page until when is what makes a failed
-contiguous allocation explainable, and what lets a pin last as long as its cause (FACTS B1-B10).
+Model: the kernel has a bare count (include/linux/page_ref.h). Knowing who holds a page until when is what makes a
+failed contiguous allocation explainable, and what lets a pin last as long as its cause (FACTS B1-B10).
 """
 
 from __future__ import annotations

@@ -70,8 +70,7 @@ def rmqueue_bulk(mem, zone, pcp, order, kind, migratetype, alloc_flags):
 
 @jit
 def rmqueue_pcplist(mem, zone, pcp, order, kind, migratetype, alloc_flags):
-    """Take a block from a per-CPU list, refilling it if empty; NO_PAGE if the zone has none. Linux: rmqueue_pcplist().
-    """
+    """Take a block from a per-CPU list, refilled if empty; NO_PAGE if the zone has none. Linux: rmqueue_pcplist()."""
     head = np.int64(pcp.lists[order * NR_PCP_TYPES + kind])
     pfn = list_first(mem, head)
     if pfn == head:

@@ -1,6 +1,7 @@
 """Random integers from a counter in the record, so that a machine carries its own randomness.
 
-Model: a 32-bit mixing of (key, counter) in 64-bit signed arithmetic that cannot overflow, hence the same jitted and not.
+Model: a 32-bit mixing of (key, counter) in 64-bit signed arithmetic that cannot overflow, so it is the same jitted
+and not.
 """
 
 from __future__ import annotations

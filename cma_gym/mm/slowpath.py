@@ -10,6 +10,7 @@ import numpy as np
 from cma_gym.mm.clock import elapse
 from cma_gym.mm.compaction import try_to_compact_pages
 from cma_gym.mm.jit import jit
+from cma_gym.mm.list import list_empty, list_first
 from cma_gym.mm.mmzone import (
     MAX_RECLAIM_RETRIES,
     MIGRATE_HIGHATOMIC,
@@ -33,7 +34,6 @@ from cma_gym.mm.page_alloc import (
     migratetype_is_mergeable,
     move_freepages_block,
 )
-from cma_gym.mm.list import list_empty, list_first
 from cma_gym.mm.pcp import drain_all_pages
 from cma_gym.mm.vmscan import kswapd_run, try_to_free_pages, wakeup_kswapd
 from cma_gym.mm.zonelist import get_page_from_freelist
@@ -55,7 +55,9 @@ def reserve_highatomic_pageblock(mem, pfn):
 
 @jit
 def unreserve_highatomic_pageblock(mem, migratetype):
-    """Give one reserved block back when memory is short; whether there was one. Linux: unreserve_highatomic_pageblock().
+    """Give one reserved block back when memory is short; whether there was one.
+
+    Linux: unreserve_highatomic_pageblock()
     """
     block = 1 << mem.kernel.pageblock_order
     for index in range(NR_ZONES):

@@ -1,7 +1,7 @@
 """Checking a machine: every counter and list recomputed from first principles.
 
-Model: what CONFIG_DEBUG_VM, page_owner and kmemleak do for the kernel in parts. Read-only; may be called between any two
-operations (but not in the midst of one).
+Model: what CONFIG_DEBUG_VM, page_owner and kmemleak do for the kernel in parts. Read-only; may be called between any
+two operations (but not in the midst of one).
 """
 
 from __future__ import annotations

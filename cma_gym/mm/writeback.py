@@ -60,8 +60,7 @@ def end_oldest_writeback(mem):
 
 @jit
 def start_writeback(mem, pfn):
-    """Hand a dirty page to the device; the oldest one is waited for if its queue is full. Linux: folio_start_writeback().
-    """
+    """Hand a dirty page to the device, after its oldest one if the queue is full. Linux: folio_start_writeback()."""
     if mem.node.inflight_tail - mem.node.inflight_head >= INFLIGHT:
         end_oldest_writeback(mem)
     page = mem.page[pfn]

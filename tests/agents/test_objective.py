@@ -10,7 +10,7 @@ from agents.objective import Evaluator, Job, Objective
 from agents.play import episode_returns
 from agents.search import SearchConfig, choose, search
 from agents.starts import known_tables
-from agents.visits import counting_params, counts_of, decide_and_count
+from agents.visits import CountingParams, decide_and_count
 from cma_gym.envs.seeds import split_seeds
 from cma_gym.machine.kernel import KernelConfig
 from cma_gym.machine.machine import run
@@ -35,14 +35,15 @@ def some_table(seed: int = 0) -> np.ndarray:
 
 def test_counting_does_not_change_the_answer() -> None:
     table = TEMPLATE.replace(cells=some_table())
-    params, plain = counting_params(table), table.params()
+    counting = CountingParams(table)
+    params, plain = counting.fill(table.cells), table.params()
     rng = np.random.default_rng(1)
     expected = np.zeros(table.nr_cells, np.int64)
     for _ in range(500):
         view = rng.integers(0, [min(feature.high, 70) + 1 for feature in FEATURES])
         assert decide_and_count(view, params) == table_decide(view, plain) == table.lookup(view)
         expected[table.cell_index(view)] += 1
-    assert np.array_equal(counts_of(params), expected)
+    assert np.array_equal(counting.visits(), expected)
 
 
 def test_a_rollout_is_a_run_of_the_table(workloads: list[Workload]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -87,17 +88,28 @@ def test_two_instances_say_the_same(name: str, small: dict[str, Any]) -> None:
     assert digest(one, 3, 400) == digest(two, 3, 400)
 
 
-@pytest.mark.parametrize("name", IDS)
-def test_another_process_says_the_same(name: str, small: dict[str, Any]) -> None:
+def digest_elsewhere(name: str, kwargs: dict[str, Any], seed: int, steps: int, **environ: str) -> str:
+    """The same in a process of its own."""
     script = (
         "import sys, json; sys.path[:0] = json.loads(sys.argv[2]); import gymnasium as gym, cma_gym;"
-        "from test_contract import digest; name, kwargs = json.loads(sys.argv[1]);"
-        "print(digest(gym.make(name, **kwargs), 5, 200))"
+        "from test_contract import digest; name, kwargs, seed, steps = json.loads(sys.argv[1]);"
+        "print(digest(gym.make(name, **kwargs), seed, steps))"
     )
     paths = json.dumps([str(ROOT), str(Path(__file__).parent)])
-    command = [sys.executable, "-c", script, json.dumps([name, small]), paths]
-    other = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    assert other == digest(gym.make(name, **small), 5, 200)
+    command = [sys.executable, "-c", script, json.dumps([name, kwargs, seed, steps]), paths]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **environ})
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_another_process_says_the_same(name: str, small: dict[str, Any]) -> None:
+    assert digest_elsewhere(name, small, 5, 200) == digest(gym.make(name, **small), 5, 200)
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_it_says_the_same_when_nothing_is_compiled(name: str, small: dict[str, Any]) -> None:
+    plain = digest_elsewhere(name, small, 5, 40, NUMBA_DISABLE_JIT="1")
+    assert plain == digest(gym.make(name, **small), 5, 40)
 
 
 @pytest.mark.parametrize("name", IDS)

@@ -8,6 +8,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.error import ResetNeeded
 from small_machine import CMA_PAGES
 
 import cma_gym  # noqa: F401  registers the environments
@@ -85,6 +86,13 @@ def test_a_vector_shows_every_machine(name: str, small: dict[str, Any]) -> None:
     env.reset(seed=0)
     frames = env.render()
     assert isinstance(frames, tuple) and len(frames) == 2
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_before_the_first_reset_there_is_nothing_to_see(name: str, small: dict[str, Any]) -> None:
+    env = gym.make(name, render_mode="ansi", disable_env_checker=True, **small).unwrapped
+    with pytest.raises(ResetNeeded, match="call reset"):
+        env.render()
 
 
 @pytest.mark.parametrize("name", IDS)

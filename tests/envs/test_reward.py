@@ -55,6 +55,14 @@ def test_terms_add_up_to_the_metrics_they_are_made_of(small: dict[str, Any]) -> 
     assert total["kill"] == pytest.approx(1000 * metrics["kills"])
 
 
+def test_the_decision_matters(small: dict[str, Any]) -> None:
+    """Pinned pages that borrowed from the area cost the demand; the same pages in ordinary memory do not."""
+    borrowed, kept = play(small, action=2), play(small, action=0)
+    assert (borrowed[2]["whole_success"], kept[2]["whole_success"]) == (0, 1)
+    assert min(row["demand_failed"] for row in borrowed[1]) == -5000
+    assert sum(borrowed[0]) < sum(kept[0])
+
+
 def test_metrics_do_not_depend_on_weights(small: dict[str, Any]) -> None:
     plain = play(small)
     free = play({**small, "weights": ZERO})

@@ -48,7 +48,7 @@ def test_help_is_quick_and_lists_the_verbs() -> None:
         (["compare", "--workload", "phone", "--set", "machine.ram=3"], "did you mean 'ram_mb'?"),
         (["compare", "--workload", "nothing.npz"], "no such workload file"),
         (["compare", "--workload", "phone", "--systems", "cma_first", "--baseline", "x"], "not among the systems"),
-        (["compare", "--workload", "phone", "--systems", "nowhere.json"], "cannot be read as a decision table"),
+        (["compare", "--workload", "phone", "--systems", "nowhere.json"], "nowhere.json: cannot be read"),
         (["validate", "nowhere.csv"], "cannot be read"),
         (["report", "nowhere.csv"], "cannot be read"),
         (["run", "configs/train/quik.yaml"], "did you mean configs/train/quick.yaml?"),

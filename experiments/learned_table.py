@@ -1,0 +1,144 @@
+"""The step from a trained network to a decision table: vote, search, choose, mark what does not matter, write."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from experiments import output
+from experiments.comparison import compact
+from experiments.runs import RunFolder, git_revision, versions
+from experiments.settings import TrainConfig
+from experiments.steps import batch_factory
+
+if TYPE_CHECKING:
+    from agents.distill import NeuralTeacher, Votes
+    from agents.objective import Evaluator
+    from agents.search import SearchResult
+    from cma_gym.policies.table import DecisionTable
+    from cma_gym.workloads.workload import Workload
+
+Figures = dict[str, Any]
+
+
+def distill_step(folder: RunFolder, config: TrainConfig, jobs: int) -> Figures:
+    """Make the table of a run folder and write it in all forms, with the tree that says it in words."""
+    if folder.finished("distill"):
+        return dict(folder.facts["steps"]["distill"])
+    from agents.distill import NeuralTeacher
+    from agents.neural import load_policy
+    from agents.tree import fit_tree
+    from cma_gym.policies.export import write_all
+
+    teacher = NeuralTeacher(load_policy(folder / "model.zip"), config.ppo.maskable)
+    table, votes, figures = _vote(config, teacher)
+    table, found = _improve(config, table, votes, jobs)
+    figures |= found
+    tree = fit_tree(table, config.tree)
+    figures |= {"cells": table.nr_cells, "bytes": table.nr_bytes, "tree_leaves": tree.root.leaves}
+    figures |= {"tree_depth": tree.root.depth, "tree_cells_compared": tree.care, "tree_cells_wrong": tree.wrong}
+    write_all(table.replace(provenance=_provenance(config, figures)), folder.path, "table")
+    output.write_text(folder / "tree.md", tree.to_markdown(f"The rule `{table.name}` as a tree"))
+    folder.finish("distill", **figures)
+    return figures
+
+
+def _vote(config: TrainConfig, teacher: NeuralTeacher) -> tuple[DecisionTable, Votes, Figures]:
+    """The teacher's answers in cells, and how faithful they are on the select seeds."""
+    from agents.distill import distill, fidelity
+    from cma_gym.policies.table import DecisionTable
+
+    make = batch_factory(config)
+    template = DecisionTable.constant(config.name).replace(kernel=dict(config.kernel))
+    with output.progress("distilling", config.distill.decisions) as task:
+        batch = make("train", config.distill.num_envs)
+        table, votes = distill(
+            teacher, batch, template, config.distill, lambda done, total: task.update(min(done, int(task.total)))
+        )
+    held_out = make("select", min(config.distill.num_envs, config.episodes.select))
+    faith = fidelity(teacher, table, votes, held_out, config.distill.held_out_decisions)
+    gap = _return_gap(config, teacher, table)
+    return table, votes, {"fidelity": faith.agreement, "weighted_fidelity": faith.weighted_agreement, **gap}
+
+
+def _return_gap(config: TrainConfig, teacher: NeuralTeacher, table: DecisionTable) -> Figures:
+    """Return of the table less that of its teacher, episode by episode on the select seeds, with its interval."""
+    from agents.play import episode_returns
+    from experiments.statistics import bootstrap
+
+    batch = batch_factory(config)("select", config.episodes.select)
+    episodes = range(config.episodes.select)
+    ours = episode_returns(lambda now: table.cells[table.cell_indices(now.views)], batch, episodes)
+    theirs = episode_returns(lambda now: teacher.teach(now)[0], batch, episodes)
+    low, high = bootstrap(ours - theirs)
+    return {"return_gap": float((ours - theirs).mean()), "return_gap_low": low, "return_gap_high": high}
+
+
+def _improve(config: TrainConfig, table: DecisionTable, votes: Votes, jobs: int) -> tuple[DecisionTable, Figures]:
+    """Search around the table on train seeds, take what is better on select seeds, mark cells that do not matter."""
+    from agents.objective import Evaluator
+    from agents.search import choose
+    from agents.ties import find_ties
+
+    with Evaluator(config.machine, table, _workloads(config, "train", config.episodes.search), jobs) as evaluator:
+        result = _search(config, evaluator, table, votes)
+        candidates = {"searched": result.cells, "distilled": table.cells}
+        with Evaluator(config.machine, table, _workloads(config, "select", config.episodes.select), jobs) as judge:
+            chosen, keys = choose(judge, candidates, config.objective)
+        cells = candidates[chosen]
+        with output.progress("testing cells", config.ties.evaluations) as task:
+            ties = find_ties(
+                evaluator, cells, config.ties, config.objective, lambda done, total: task.update(min(done, total))
+            )
+    figures = _search_figures(result, chosen, keys)
+    figures |= {"cells_unvisited": ties.unvisited, "cells_tied": ties.tied, "cells_tested": ties.tested}
+    return table.replace(cells=cells, visits=result.visits, dont_care=ties.dont_care), figures
+
+
+def _search(config: TrainConfig, evaluator: Evaluator, table: DecisionTable, votes: Votes) -> SearchResult:
+    from agents.search import SearchProgress, search
+    from agents.starts import known_tables
+
+    with output.progress("searching", config.search.evaluations) as task:
+
+        def show(now: SearchProgress) -> None:
+            task.update(min(now.evaluations, now.budget), f"{now.accepted} of {now.tried} tables better")
+
+        starts = {"distilled": table.cells, **known_tables(table)}
+        return search(evaluator, starts, config.search, config.objective, hint=votes.share, on_progress=show)
+
+
+def _workloads(config: TrainConfig, split: str, count: int) -> list[Workload]:
+    """`count` workloads of a range of seeds, the scenarios taking turns."""
+    from cma_gym.envs.seeds import split_seeds
+    from cma_gym.workloads.registry import generate
+
+    scenarios = list(config.workloads.values())
+    seeds = split_seeds(split, max(count, len(scenarios)))
+    return [generate(scenarios[i % len(scenarios)], config.machine, seed) for i, seed in enumerate(seeds)]
+
+
+def _search_figures(result: SearchResult, chosen: str, keys: Mapping[str, tuple[float, ...]]) -> Figures:
+    return {
+        "start": result.start,
+        "start_key": list(result.start_key),
+        "train_key": list(result.key),
+        "rollouts": result.evaluations,
+        "tables_tried": result.tried,
+        "tables_accepted": result.accepted,
+        "stopped_by": result.stopped_by,
+        "chosen": chosen,
+        "select_keys": {name: list(key) for name, key in keys.items()},
+    }
+
+
+def _provenance(config: TrainConfig, figures: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "source": f"learned by cma-gym, configuration {config.name}",
+        "git_revision": git_revision(),
+        "config_hash": hashlib.sha256(compact(config.plain()).encode()).hexdigest()[:16],
+        "episodes": config.episodes.model_dump(),
+        "scores": output.plain(figures),
+        "versions": versions(),
+    }
