@@ -79,5 +79,5 @@ FEATURES = (
 NR_VIEW = len(FEATURES)
 
 _MEMBERS: Any = [(f.name.upper(), i) for i, f in enumerate(FEATURES)]
-View: Any = IntEnum("View", _MEMBERS)
+View: Any = IntEnum("View", _MEMBERS)  # type: ignore[misc]
 """Index of each feature; `View.FREE_CMA` works in compiled code."""
