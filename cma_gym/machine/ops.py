@@ -104,7 +104,7 @@ def do_fork(mem, event):
     do_spawn(mem, event)
     parent = mem.task[event.value]
     if parent.alive:
-        copy_page_range(mem, np.int64(parent.start), np.int64(event.start), np.int64(event.nr))
+        copy_page_range(mem, np.int64(parent.start), np.int64(event.start), min(event.nr, parent.nr_vpages))
 
 
 @jit
@@ -234,7 +234,7 @@ def do_kfree(mem, event):
     cpu = task_cpu(mem, np.int64(event.task))
     for handle in range(event.start, event.start + event.nr):
         pfn = np.int64(mem.pte[handle].entry)
-        if pfn < 0:
+        if pfn < 0 or mem.page[pfn].kind < KIND_SLAB:
             continue
         mem.pte[handle].entry = NO_ENTRY
         mem.page[pfn].mapcount = 0

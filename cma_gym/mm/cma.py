@@ -222,6 +222,7 @@ def start_demand(mem, ident, nr_pages, pieces, align_order, hold_ns):
         demand.blamed[:] = 0
         refresh_next_demand(mem)
         return True
+    mem.vm_event[VmEvent.DEMAND_LOST] += 1
     return False
 
 

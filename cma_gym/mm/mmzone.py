@@ -20,6 +20,8 @@ import numpy as np
 NO_PAGE = -1
 """No page frame: the empty answer of everything that looks for a page."""
 NO_TASK = -1
+PINCOUNT_MAX = 32000
+"""References that one page's counter can hold."""
 PAGE_SHIFT = 12
 PAGE_SIZE = 1 << PAGE_SHIFT
 NR_PAGE_ORDERS = 11
@@ -337,6 +339,8 @@ class VmEvent(IntEnum):
     EVENTS = 44
     EVENTS_SKIPPED = 45
     """Events of tasks that had been killed."""
+    DEMAND_LOST = 46
+    """Demands refused because too many were open; must stay zero in any result that is used."""
 
 
 NR_VM_EVENTS = len(VmEvent)

@@ -10,7 +10,7 @@ import numpy as np
 
 from cma_gym.mm.jit import jit
 from cma_gym.mm.lru import is_orphan, put_page
-from cma_gym.mm.mmzone import PageKind, VmEvent
+from cma_gym.mm.mmzone import PINCOUNT_MAX, PageKind, VmEvent
 
 
 @jit
@@ -34,10 +34,11 @@ def get_page(mem, pfn, holder, duration_ns):
     """Hold a page for a while. Linux: folio_get(), or try_grab_folio() for pins.
 
     Returns:
-        False if the table of references is full; the reference is then not taken, and counted as PIN_LOST.
+        False if the table of references or the page's counter is full; the reference is then not taken, and counted as
+        PIN_LOST.
     """
     slot = mem.nr_pins
-    if slot >= len(mem.pin):
+    if slot >= len(mem.pin) or mem.page[pfn].pincount >= PINCOUNT_MAX:
         mem.vm_event[VmEvent.PIN_LOST] += 1
         return False
     mem.nr_pins += 1

@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from cma_gym.machine.events import NR_OPS, Op, event_dtype
+from cma_gym.machine.events import KALLOC_ORDER_SHIFT, NR_OPS, PIN_HOLDER_SHIFT, Op, event_dtype
+from cma_gym.mm.mmzone import NR_HOLDERS, NR_PAGE_ORDERS, NR_PIECES, Importance
 
 FORMAT = "cma-gym-workload-1"
+_LARGEST_ALIGN_ORDER = 20
 
 
 class WorkloadError(ValueError):
@@ -59,12 +61,27 @@ class Workload:
         span = events["start"].astype(np.int64) + events["nr"]
         limit = np.where(is_file, self.nr_fpages, self.nr_vpages)
         self._refuse((events["op"] != Op.DEMAND) & (span > limit), "names pages beyond the declared sizes")
+        self._check_arguments(events["op"], events["arg"], events["value"])
         return self
+
+    def _check_arguments(self, op: np.ndarray, arg: np.ndarray, value: np.ndarray) -> None:
+        starts = (op == Op.SPAWN) | (op == Op.FORK)
+        classes = starts | (op == Op.IMPORTANCE)
+        self._refuse(classes & ((arg < 0) | (arg >= len(Importance))), "names an unknown importance class")
+        self._refuse((op == Op.FORK) & ((value < 0) | (value >= self.nr_tasks)), "forks from an unknown task")
+        self._refuse(arg < 0, "has negative flags")
+        self._refuse((op == Op.KALLOC) & (arg >> KALLOC_ORDER_SHIFT >= NR_PAGE_ORDERS), "asks for an order above 10")
+        self._refuse((op == Op.PIN) & (arg >> PIN_HOLDER_SHIFT >= NR_HOLDERS), "names an unknown holder")
+        asks = op == Op.DEMAND
+        self._refuse(asks & ((value < 1) | (value > NR_PIECES)), f"asks for no piece, or for more than {NR_PIECES}")
+        self._refuse(asks & (self.events["nr"] < 1), "asks for pieces without a page")
+        self._refuse(asks & (arg > _LARGEST_ALIGN_ORDER), "asks for an alignment above 2**20 pages")
 
     @staticmethod
     def _names_file_pages(events: np.ndarray) -> np.ndarray:
         op = events["op"]
-        return np.isin(op, (Op.FILE, Op.SYNC, Op.TRUNCATE)) | ((op == Op.PIN) & (events["arg"] & 1 == 1))
+        named: np.ndarray = np.isin(op, (Op.FILE, Op.SYNC, Op.TRUNCATE)) | ((op == Op.PIN) & (events["arg"] & 1 == 1))
+        return named
 
     def _refuse(self, bad: np.ndarray, what: str, first: int = 0) -> None:
         if bad.any():
