@@ -138,5 +138,6 @@ def run(
     mems = new_machines(1, spec, workload.nr_vpages, workload.nr_fpages, workload.nr_tasks)
     boot(mems, 0, spec, kernel, seed)
     load(mems, 0, 0, len(workload.events))
-    rollout(mems, 0, workload.events, decide, np.asarray(params, np.int64), np.zeros(NR_VIEW, np.int64))
+    events = workload.events.view(np.recarray)
+    rollout(mems, 0, events, decide, np.asarray(params, np.int64), np.zeros(NR_VIEW, np.int64))
     return Result(metrics(mems[0]), demand_table(mems[0]), blame_table(mems[0]), mems)

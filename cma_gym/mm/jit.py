@@ -8,7 +8,7 @@ boot and run a first machine with the plain decorator, 26 s with this one.
 
 **One cache folder per version of the core.** Numba's on-disk cache looks at the stamp of the file that holds a
 function, not at the files of the functions it calls. An edit of a helper would leave its callers stale, so the cache
-folder is named by a digest of all sources of the compiled core (`mm/` and `machine/`).
+folder is named by a digest of all sources of the compiled core.
 """
 
 from __future__ import annotations
@@ -27,12 +27,15 @@ from numba.core.registry import CPUDispatcher
 from numba.core.sigutils import normalize_signature
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-_CORE = ("mm", "machine")
+_CORE = ("mm", "machine", "envs")
 _OPTIONS = {"nopython": True, "error_model": "numpy"}
 
 
 def core_digest() -> str:
-    """Digest (16 hex digits) of the compiled core's sources and of the compiler settings that change its code."""
+    """Digest (16 hex digits) of the sources that hold compiled code, and of the compiler settings that change it.
+
+    Rules and workloads are left out: a rule is one function, which the stamp of its own file covers.
+    """
     digest = hashlib.sha256()
     for folder in _CORE:
         for source in sorted((_PACKAGE / folder).glob("*.py")):
