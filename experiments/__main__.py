@@ -10,10 +10,13 @@ import argparse
 import ast
 import difflib
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+
+from experiments.output import interrupt
 
 PROGRAM = "python -m experiments"
 USER_ERROR = 2
@@ -82,10 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"\ninterrupted; {verb} stopped, and what it had finished is kept", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        return 0
     except (ValueError, OSError, ImportError) as error:
-        if _is_bug(error):
+        if isinstance(error, BrokenPipeError) or _is_bug(error):
             raise
         print(f"{verb}: {_sentence(error)}", file=sys.stderr)
         return USER_ERROR
@@ -109,4 +110,11 @@ def _sentence(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    interrupt.install()
+    try:
+        status = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, `head` for instance, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    sys.exit(status)

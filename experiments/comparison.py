@@ -11,8 +11,9 @@ import hashlib
 import json
 import multiprocessing
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -243,13 +244,14 @@ def run_units(
         The rows, in the order of `units`.
     """
     rows: list[Row | None] = [None] * len(units)
-    for index, row in _finished(units, jobs):
-        rows[index] = row
-        done(index, row)
+    with closing(_finished(units, jobs)) as finished:
+        for index, row in finished:
+            rows[index] = row
+            done(index, row)
     return [row for row in rows if row is not None]
 
 
-def _finished(units: Sequence[Unit], jobs: int) -> Iterator[tuple[int, Row]]:
+def _finished(units: Sequence[Unit], jobs: int) -> Generator[tuple[int, Row], None, None]:
     # The first row always runs here: it fills the compiler's cache, which the other processes then only read.
     local = len(units) if jobs <= 1 else 1
     for index in range(min(local, len(units))):

@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,6 +28,34 @@ notes = Console(stderr=True, highlight=False, soft_wrap=True)
 """Progress and remarks go here (stderr)."""
 
 
+class Interrupt:
+    """Ctrl-C that cannot get lost.
+
+    A KeyboardInterrupt raised while Numba looks at the types of its arguments is swallowed there. So the signal is also
+    remembered, and every step of a progress bar asks for it.
+    """
+
+    def __init__(self) -> None:
+        self.pending = False
+
+    def install(self) -> None:
+        """Take over the signal, in the main thread of a command."""
+        signal.signal(signal.SIGINT, self._received)
+
+    def _received(self, number: int, frame: object) -> None:
+        self.pending = True
+        raise KeyboardInterrupt
+
+    def check(self) -> None:
+        """Raise the KeyboardInterrupt that was swallowed, if there was one."""
+        if self.pending:
+            self.pending = False
+            raise KeyboardInterrupt
+
+
+interrupt = Interrupt()
+
+
 class Task:
     """One progress bar; a plain line now and then where no terminal is watching."""
 
@@ -44,6 +73,7 @@ class Task:
 
     def update(self, done: float, note: str = "") -> None:
         """Set what is done; `note` is shown behind the title."""
+        interrupt.check()
         self.done = done
         title = f"{self.title} {note}".rstrip()
         if self._progress is not None and self._bar is not None:

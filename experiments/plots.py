@@ -29,7 +29,7 @@ def draw_all(rows: Rows, folder: Path) -> list[tuple[str, str]]:
     """
     plots = (
         ("ranking.png", "Success by system, mean over all runs", _ranking),
-        ("cost.png", "Success against cost (stall + swap-in + refault); the best are top left", _cost),
+        ("cost.png", "Success against cost (stall + swap-in + refault + 1 s a kill); the best are top left", _cost),
         ("idle.png", "Share of the CMA area that lay idle, mean over time and runs", _idle),
         ("blame.png", "Pages that held up demands, by kind, mean per run", _blame),
     )
@@ -126,5 +126,6 @@ def _blame(axes: Axes, rows: Rows) -> bool:
         left = [start + value for start, value in zip(left, values, strict=True)]
     _bars(axes, systems)
     axes.set_xlabel("pages that refused, per run")
-    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=max(1, min(len(kinds), 6)))
+    if kinds:
+        axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=min(len(kinds), 6))
     return bool(kinds)

@@ -12,6 +12,9 @@ from experiments.statistics import Paired, against, mean
 
 HIGHER_IS_BETTER = {"whole_success", "whole_first", "pieces_success", "pieces_first"}
 """Of every other metric less is better, or it is not a matter of better or worse."""
+COST_WEIGHTS = {"stall_ms": 1.0, "swap_ms": 1.0, "refault_ms": 1.0, "kills": 1000.0}
+"""What `cost_ms` adds up [ms]. A kill counts as a second, the assumption that the rewards of the environments make, too
+(cma_gym/envs/reward.py): a cold start instead of a warm one when the user comes back."""
 PAIRED = ("whole_success", "pieces_success", "cost_ms")
 DEFAULT_BASELINE = "mainline_fallback"
 
@@ -24,17 +27,17 @@ _COLUMNS = (
     ("swap_ms", "swap-in\nms", 1.0),
     ("refault_ms", "refault\nms", 1.0),
     ("kills", "kills", 1.0),
+    ("cost_ms", "cost\nms", 1.0),
     ("cma_use", "CMA\nused %", 100.0),
 )
 
 
 def with_sums(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row with two derived figures: `cost_ms` (stall + swap + refault) and `cma_use` (1 - cma_idle)."""
-    parts = [row.get(name) for name in ("stall_ms", "swap_ms", "refault_ms")]
+    """A row with two derived figures: `cost_ms` and `cma_use` (1 - cma_idle)."""
     idle = row.get("cma_idle")
     return {
         **row,
-        "cost_ms": float("nan") if None in parts else float(sum(float(part) for part in parts if part is not None)),
+        "cost_ms": sum(weight * float(row.get(name, math.nan)) for name, weight in COST_WEIGHTS.items()),
         "cma_use": float("nan") if idle is None else 1.0 - float(idle),
     }
 
@@ -42,12 +45,12 @@ def with_sums(row: Mapping[str, Any]) -> dict[str, Any]:
 def ranking(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Mean figures of each system over all its rows, best first.
 
-    Order: whole-area success, then success of the pieces, then cost (stall + swap + refault).
+    Order: whole-area success, then success of the pieces, then cost (see `COST_WEIGHTS`).
     """
     by_system: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         by_system.setdefault(str(row["system"]), []).append(with_sums(row))
-    metrics = [*(name for name, _, _ in _COLUMNS), "cma_idle", "cost_ms"]
+    metrics = [*(name for name, _, _ in _COLUMNS), "cma_idle"]
     entries = [
         {"system": system, "runs": len(own), **{name: mean(row.get(name) for row in own) for name in metrics}}
         for system, own in by_system.items()

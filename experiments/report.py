@@ -83,7 +83,8 @@ def _tables(rows: Sequence[Mapping[str, Any]], baseline: str) -> list[str]:
     pairs = len({(row["workload"], row["seed"]) for row in rows})
     return [
         f"{len(rows)} runs: {len({row['system'] for row in rows})} systems on {pairs} pairs of workload and seed. "
-        "All systems see the same arrivals. Times are milliseconds per run, means over runs.",
+        "All systems see the same arrivals. Times are milliseconds per run, means over runs. "
+        "Cost is stall + swap-in + refault + 1000 ms a kill.",
         "",
         "## Ranking",
         "",

@@ -84,6 +84,7 @@ def train_step(folder: RunFolder, config: TrainConfig, quiet: bool = False) -> d
 
         def show(row: PpoProgress, total: int) -> None:
             last[:] = [row]
+            output.interrupt.check()
             if not quiet:
                 task.total = total
                 task.update(min(row.timesteps, config.ppo.timesteps), f"return {row.episode_return:,.0f}")

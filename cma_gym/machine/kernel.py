@@ -102,7 +102,7 @@ class KernelConfig(BaseModel):
         return table
 
     def fill(self, record: Any, spec: MachineSpec) -> None:
-        """Write this configuration into a machine's `kernel` record (mm/mmzone.py)."""
+        """Write this configuration into a machine's `kernel` record (mm/mm_types.py)."""
         direct = (
             "cma_ratio lend compact_into_cma migrate_into_cma lending_stops_while_busy shrink_before_cma_alloc "
             "lru_cache_disable lru_per_zone new_anon_active fair_zone steal_largest_first boost_factor "

@@ -14,7 +14,7 @@ from cma_gym.machine.step import Status, load, rollout
 from cma_gym.machine.view import NR_VIEW
 from cma_gym.mm.jit import jit
 from cma_gym.mm.mm_init import declare_zones, finish_boot, init_heads, init_tables
-from cma_gym.mm.mmzone import Shape, memory_dtype, nr_list_heads, shape_for
+from cma_gym.mm.mm_types import Shape, memory_dtype, nr_list_heads, shape_for
 
 __all__ = ["Result", "Status", "Stream", "boot", "new_machines", "run"]
 

@@ -50,12 +50,12 @@ def _logged(log: np.ndarray, written: int, capacity: int) -> np.ndarray:
 
 
 def demand_table(mem: Any) -> np.ndarray:
-    """Ended demands, oldest first: array of mmzone.demand_record (the latest 256)."""
+    """Ended demands, oldest first: array of mm_types.demand_record (the latest 256)."""
     return _logged(np.asarray(mem["demand_log"]), int(mem["nr_demands_logged"]), DEMAND_LOG)
 
 
 def blame_table(mem: Any) -> np.ndarray:
-    """Pages that held up demands, oldest first: array of mmzone.blame (the latest 512)."""
+    """Pages that held up demands, oldest first: array of mm_types.blame (the latest 512)."""
     return _logged(np.asarray(mem["blame_log"]), int(mem["nr_blames_logged"]), BLAME_LOG)
 
 

@@ -1,29 +1,17 @@
-"""The state of one simulated memory system: a single nested, aligned record per machine.
+"""Constants and enumerations of the memory model, under the kernel's names.
 
-Linux: include/linux/mmzone.h, include/linux/mm_types.h, include/linux/cma.h
-
-Rules of this layout (ARCHITECTURE.md, "State"):
-
-* capacities live in the dtype (`Shape`), values in the record, nothing in globals;
-* scalar fields are `i4` or `i8`; narrower ones only inside the per-page record, where the size pays;
-* list heads are extra entries behind the last page, so that list operations have no special cases, as in the kernel;
-* no field may be named like an attribute of a NumPy scalar (`flags`, `base`, ...): unjitted code reads attributes.
+Linux: include/linux/mmzone.h, include/linux/page-flags.h, include/linux/vm_event_item.h
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple
-
-import numpy as np
 
 NO_PAGE = -1
 """No page frame: the empty answer of everything that looks for a page."""
 NO_TASK = -1
 PINCOUNT_MAX = 32000
 """References that one page's counter can hold."""
-PAGE_SHIFT = 12
-PAGE_SIZE = 1 << PAGE_SHIFT
 NR_PAGE_ORDERS = 11
 PAGE_ALLOC_COSTLY_ORDER = 3
 SWAP_CLUSTER_MAX = 32
@@ -44,6 +32,13 @@ INFLIGHT = 1024
 NR_ZSPAGE_CLASSES = 5
 TICK_SHIFT = 20
 """Page ages are kept in ticks of about a millisecond (2^20 ns)."""
+NO_ENTRY = -1
+SWAP_ENTRY = -2
+SHADOW_ENTRY = -3
+"""Below NO_ENTRY, even entries are swap slots (SWAP_ENTRY - 2 * slot), odd ones shadows (SHADOW_ENTRY - 2 * age)."""
+SHADOW_MASK = (1 << 29) - 1
+FILE_OWNER = -2
+"""Owner of a shmem swap slot: FILE_OWNER - file page."""
 
 
 class MigrateType(IntEnum):
@@ -346,228 +341,6 @@ class VmEvent(IntEnum):
 NR_VM_EVENTS = len(VmEvent)
 
 
-class Shape(NamedTuple):
-    """Capacities of a machine; each distinct shape is a dtype of its own and compiles the core once."""
-
-    nr_pages: int
-    """Page frames."""
-    nr_vpages: int
-    """Virtual pages of all tasks together (and handles of kernel memory)."""
-    nr_fpages: int
-    """File pages of all files together."""
-    nr_swap: int
-    """Swap slots."""
-    nr_tasks: int
-    nr_pins: int
-    """Extra references that can be held at the same time."""
-
-
-def shape_for(nr_pages: int) -> Shape:
-    """The smallest capacity class that holds `nr_pages` page frames.
-
-    Classes are powers of four from 16 MB to 64 GB, so that the core is compiled for a handful of dtypes only.
-
-    Raises:
-        ValueError: above 64 GB.
-    """
-    for shift in (12, 14, 16, 18, 20, 22, 24):
-        if nr_pages <= 1 << shift:
-            capacity = 1 << shift
-            return Shape(capacity, 4 * capacity, 4 * capacity, capacity, 1024, max(1024, capacity // 4))
-    raise ValueError(f"a machine of {nr_pages} pages is above the largest capacity class (64 GB); use less memory")
-
-
-page = np.dtype(
-    [
-        ("next", "i4"),
-        ("prev", "i4"),
-        ("index", "i4"),  # first virtual page that maps it (ANON, kernel handles), or file page (SHMEM, FILE, BDEV)
-        ("flag", "i4"),  # PageFlag
-        ("stamp", "i4"),  # time of allocation, in TICK_SHIFT
-        ("task", "i4"),  # who asked for it
-        ("mapcount", "i2"),  # page table entries that point at it (ANON)
-        ("pincount", "i2"),  # references beyond mappings, page cache and LRU batch
-        ("kind", "u1"),  # PageKind
-        ("order", "u1"),  # of a free block (head) or an allocated block (head)
-        ("holder", "u1"),  # Holder of the latest extra reference
-        ("zone", "u1"),  # ZoneType
-    ],
-    align=True,
-)
-"""One page frame: 32 bytes. Linux: struct page."""
-
-pageblock = np.dtype([("migratetype", "i4"), ("isolated_from", "i4"), ("skip", "i4"), ("pad", "i4")], align=True)
-"""Linux: the pageblock bitmap (migratetype, skip hint); `isolated_from` is the type to restore."""
-
-pte = np.dtype([("entry", "i4"), ("next", "i4")], align=True)
-"""Model: one virtual page. entry: pfn, NO_ENTRY or a swap slot. next: next virtual page that shares it."""
-
-NO_ENTRY = -1
-SWAP_ENTRY = -2
-SHADOW_ENTRY = -3
-"""Below NO_ENTRY, even entries are swap slots (SWAP_ENTRY - 2 * slot), odd ones shadows (SHADOW_ENTRY - 2 * age)."""
-SHADOW_MASK = (1 << 29) - 1
-
-filemap = np.dtype([("entry", "i4")], align=True)
-"""Model: one file page. entry: pfn, NO_ENTRY, a swap slot (shmem) or a shadow (mm/workingset.c)."""
-
-swap_slot = np.dtype([("vpn", "i4"), ("zspage", "i4"), ("next", "i4"), ("age", "i4")], align=True)
-"""Model: one zram slot. vpn: first virtual page that shares it (for shmem, FILE_OWNER - file page; in the free list,
-the next slot); zspage: pfn of the page that stores it, NO_PAGE if free; next: next object in that page."""
-
-FILE_OWNER = -2
-
-pin = np.dtype([("expire", "i8"), ("pfn", "i4"), ("holder", "i4")], align=True)
-"""Model: an extra reference with an end; kept in a heap by expiry."""
-
-free_area = np.dtype([("free_list", "i4", (NR_MIGRATETYPES,)), ("nr_free", "i8")], align=True)
-"""Linux: struct free_area."""
-
-per_cpu_pages = np.dtype(
-    [("nr", "i4"), ("high", "i4"), ("batch", "i4"), ("pad", "i4"), ("lists", "i4", (NR_PCP_LISTS,))], align=True
-)
-"""Linux: struct per_cpu_pages; lists are indexed order * NR_PCP_TYPES + type."""
-
-zone = np.dtype(
-    [
-        ("start_pfn", "i8"),
-        ("end_pfn", "i8"),
-        ("managed_pages", "i8"),
-        ("cma_pages", "i8"),
-        ("index", "i8"),  # ZoneType
-        ("watermark", "i8", (3,)),
-        ("watermark_boost", "i8"),
-        ("lowmem_reserve", "i8", (NR_ZONES,)),
-        ("nr_reserved_highatomic", "i8"),
-        ("nr_isolated_pageblocks", "i8"),
-        ("nr_alloc_batch", "i8"),  # fair-zone policy of 4.x
-        ("compact_cached_migrate_pfn", "i8"),
-        ("compact_cached_free_pfn", "i8"),
-        ("compact_considered", "i8"),
-        ("compact_defer_shift", "i8"),
-        ("compact_order_failed", "i8"),
-        ("vm_stat", "i8", (len(ZoneStat),)),
-        ("free_area", free_area, (NR_PAGE_ORDERS,)),
-        ("pcp", per_cpu_pages, (MAX_NR_CPUS,)),
-    ],
-    align=True,
-)
-"""Linux: struct zone."""
-
-lruvec = np.dtype(
-    [
-        ("lists", "i4", (NR_LRU,)),
-        ("pad", "i4"),
-        ("nr", "i8", (NR_LRU,)),
-        ("anon_cost", "i8"),
-        ("file_cost", "i8"),
-        ("nonresident_age", "i8"),
-    ],
-    align=True,
-)
-"""Linux: struct lruvec."""
-
-lru_batch = np.dtype([("nr", "i4"), ("pad", "i4"), ("pfn", "i4", (FOLIO_BATCH_SIZE + 1,))], align=True)
-"""Linux: struct folio_batch of lru_add; the pages in it carry an extra reference."""
-
-node = np.dtype(
-    [
-        ("kswapd_awake", "i8"),
-        ("kswapd_order", "i8"),
-        ("kswapd_highest_zoneidx", "i8"),
-        ("kswapd_priority", "i8"),
-        ("kswapd_failures", "i8"),
-        ("kswapd_budget_ns", "i8"),
-        ("totalreserve_pages", "i8"),
-        ("nr_dirty", "i8"),
-        ("nr_writeback", "i8"),
-        ("nr_swap_free", "i8"),
-        ("nr_swap_total", "i8"),
-        ("swap_free_head", "i4"),
-        ("zspage_partial", "i4", (NR_ZSPAGE_CLASSES,)),  # list heads
-        ("nr_zspages", "i8"),
-        ("dirty_head", "i8"),  # ring of dirtied file pages
-        ("dirty_tail", "i8"),
-        ("flusher_next_ns", "i8"),
-        ("inflight_head", "i8"),  # ring of pages under writeback, in order of completion
-        ("inflight_tail", "i8"),
-        ("disk_free_ns", "i8"),  # when the device finishes what it has
-        ("lru_disabled", "i8"),  # lru_cache_disable() depth
-        ("refault_rate", "i8"),  # refaults in the last whole second
-        ("refault_now", "i8"),
-        ("refault_second", "i8"),
-        ("zs_budget", "i8"),  # zsmalloc pages still covered by the latest answer
-        ("zs_action", "i8"),  # that answer (Action)
-        ("pending_kill", "i8"),  # task the low memory killer chose, or NO_TASK
-    ],
-    align=True,
-)
-"""Linux: struct pglist_data, plus the writeback and swap state of the whole machine."""
-
-cma = np.dtype(
-    [
-        ("base_pfn", "i8"),
-        ("nr_pages", "i8"),
-        ("nr_allocated", "i8"),
-        ("busy", "i8"),  # a contiguous allocation runs
-        ("occupancy", "i8", (NR_PAGE_KINDS,)),  # pages of the area by kind, kept incrementally
-    ],
-    align=True,
-)
-"""Linux: struct cma."""
-
-scan_control = np.dtype(
-    [
-        ("nr_to_reclaim", "i8"),
-        ("nr_reclaimed", "i8"),
-        ("nr_scanned", "i8"),
-        ("reclaim_idx", "i8"),
-        ("priority", "i8"),
-        ("kswapd", "i8"),
-    ],
-    align=True,
-)
-"""Linux: struct scan_control, mm/vmscan.c; kept in the record because only one reclaimer runs at a time."""
-
-task = np.dtype(
-    [
-        ("alive", "i4"),
-        ("killed", "i4"),
-        ("start", "i4"),  # first virtual page
-        ("nr_vpages", "i4"),
-        ("importance", "i4"),
-        ("has_pinned", "i4"),
-        ("last_active", "i8"),
-    ],
-    align=True,
-)
-"""Model: one task with one range of virtual pages. Linux: struct task_struct, struct mm_struct."""
-
-demand = np.dtype(
-    [
-        ("state", "i4"),  # DemandState
-        ("id", "i4"),
-        ("nr_pages", "i4"),  # of one piece
-        ("pieces", "i4"),
-        ("align_order", "i4"),
-        ("got", "i4"),
-        ("tries", "i4"),
-        ("first_ok", "i4"),
-        ("start_ns", "i8"),
-        ("next_try_ns", "i8"),
-        ("release_ns", "i8"),
-        ("hold_ns", "i8"),
-        ("work_ns", "i8"),
-        ("free_before", "i8"),
-        ("nr_blamed", "i8"),
-        ("blamed", "i4", (NR_PAGE_KINDS, NR_HOLDERS)),
-        ("piece_pfn", "i4", (NR_PIECES,)),
-    ],
-    align=True,
-)
-"""Model: one CMA buffer that somebody wants or holds."""
-
-
 class DemandState(IntEnum):
     """Life of a demand."""
 
@@ -575,117 +348,6 @@ class DemandState(IntEnum):
     WAITING = 1
     """Between tries."""
     HELD = 2
-
-
-demand_record = np.dtype(
-    [
-        ("start_ns", "i8"),
-        ("latency_ns", "i8"),  # start of the first try to the end of the last, waits between tries included
-        ("work_ns", "i8"),  # spent inside cma_alloc()
-        ("id", "i4"),
-        ("nr_pages", "i4"),
-        ("pieces", "i4"),
-        ("got", "i4"),
-        ("tries", "i4"),
-        ("ok", "i4"),
-        ("first_ok", "i4"),
-        ("nr_blamed", "i4"),
-        ("free_before", "i4"),  # free pages of the area before the first try
-        ("whole", "i4"),  # asked for the whole area in one piece
-        ("blamed", "i4", (NR_PAGE_KINDS, NR_HOLDERS)),  # refusals over all tries
-    ],
-    align=True,
-)
-"""Model: the outcome of one demand."""
-
-blame = np.dtype(
-    [
-        ("time_ns", "i8"),
-        ("demand_id", "i4"),
-        ("pfn", "i4"),
-        ("kind", "i4"),
-        ("holder", "i4"),
-        ("task", "i4"),
-        ("importance", "i4"),
-        ("age_ms", "i4"),
-        ("pad", "i4"),
-    ],
-    align=True,
-)
-"""Model: one page that held up a demand."""
-
-cursor = np.dtype(
-    [
-        ("next", "i8"),  # index of the event being worked on
-        ("end", "i8"),
-        ("offset", "i8"),  # pages of it already done
-        ("begun", "i8"),  # its time has come
-        ("kind", "i8"),  # of the pending question (RequestKind)
-        ("task", "i8"),
-        ("writable", "i8"),
-        ("run", "i8"),  # pages the pending question covers
-        ("budget", "i8"),  # pages still covered by the latest answer
-        ("answer_kind", "i8"),
-        ("action", "i8"),
-    ],
-    align=True,
-)
-"""Model: where the machine stands in its stream of events."""
-
-metrics = np.dtype(
-    [
-        ("stall_ns", "i8"),  # direct reclaim and compaction inside allocations
-        ("swap_ns", "i8"),  # swap-in
-        ("refault_ns", "i8"),  # re-reading evicted file pages
-        ("io_ns", "i8"),  # first reads of file pages
-        ("demand_ns", "i8"),
-        ("kills", "i8"),
-        ("whole_tried", "i8"),
-        ("whole_ok", "i8"),
-        ("whole_first_ok", "i8"),
-        ("pieces_tried", "i8"),
-        ("pieces_ok", "i8"),
-        ("pieces_first_ok", "i8"),
-        ("cma_idle_ns", "i8"),  # integral of the free share of the area (1024ths) over time
-        ("time_ns", "i8"),
-    ],
-    align=True,
-)
-"""Model: what a user of the machine feels; reported apart from any reward."""
-
-kernel = np.dtype(
-    [
-        ("pageblock_order", "i8"),
-        ("nr_cpus", "i8"),
-        ("nr_lru_batch", "i8"),
-        ("lru_per_zone", "i8"),
-        ("new_anon_active", "i8"),  # fresh anonymous pages start on the active list (up to 5.8)
-        ("fair_zone", "i8"),
-        ("cma_ratio", "i8"),  # n: mainline's rule "CMA first while free CMA > free / n", per page; 0: off
-        ("cma_pcp", "i8"),  # PcpCma
-        ("boost_factor", "i8"),  # watermark boost, in 1/10000 of high; 0: none
-        ("steal_largest_first", "i8"),
-        ("lru_cache_disable", "i8"),
-        ("migrate_passes", "i8"),
-        ("compact_into_cma", "i8"),
-        ("migrate_into_cma", "i8"),
-        ("swappiness", "i8"),
-        ("dirty_background_percent", "i8"),
-        ("dirty_percent", "i8"),
-        ("dirty_expire_ns", "i8"),
-        ("demand_tries", "i8"),
-        ("demand_retry_ns", "i8"),
-        ("lending_stops_while_busy", "i8"),
-        ("shrink_before_cma_alloc", "i8"),
-        ("lmk", "i8"),
-        ("lmk_minfree", "i8", (4,)),  # pages, for importance class FOREGROUND .. SYSTEM; index: class it may kill from
-        ("lmk_subtract_cma", "i8"),
-        ("lend", "i8"),  # 0: the area is never lent
-        ("cost", "i8", (16,)),  # Cost, ns
-    ],
-    align=True,
-)
-"""Model: the kernel's configuration. Every switch that a known system needs beyond its placement rule."""
 
 
 class Cost(IntEnum):
@@ -704,66 +366,3 @@ class Cost(IntEnum):
     ISOLATE_PAGE = 10
     DRAIN = 11
     COMPACT_SCAN = 12
-
-
-def nr_list_heads() -> int:
-    """Entries behind the last page that serve as list heads."""
-    zones = NR_ZONES * (NR_PAGE_ORDERS * NR_MIGRATETYPES + MAX_NR_CPUS * NR_PCP_LISTS + NR_LRU)
-    return zones + NR_ZSPAGE_CLASSES
-
-
-def memory_dtype(shape: Shape) -> np.dtype:
-    """The record of one machine of this shape.
-
-    Args:
-        shape: capacities; `shape_for()` picks a class.
-
-    Returns:
-        A nested, C-aligned structured dtype. A vector of machines is a `np.recarray` of it.
-    """
-    return np.dtype(
-        [
-            ("clock", "i8"),  # ns
-            ("work_ns", "i8"),  # work done by whoever runs; callers take differences
-            ("rng", "i8"),
-            ("nr_pages", "i8"),
-            ("nr_vpages", "i8"),
-            ("nr_fpages", "i8"),
-            ("nr_tasks", "i8"),
-            ("nr_pins", "i8"),
-            ("nr_demands_logged", "i8"),
-            ("nr_blames_logged", "i8"),
-            ("next_demand_ns", "i8"),
-            ("last_demand_ns", "i8"),
-            ("last_demand_failed", "i8"),
-            ("blame_demand", "i8"),  # slot of the demand that is being tried, or -1
-            ("migrate_pfn", "i4", (COMPACT_CLUSTER_MAX,)),  # pages isolated for migration
-            ("target_pfn", "i4", (COMPACT_CLUSTER_MAX,)),  # free pages isolated as compaction's targets
-            ("nr_targets", "i8"),
-            ("kernel", kernel),
-            ("cursor", cursor),
-            ("metrics", metrics),
-            ("vm_event", "i8", (NR_VM_EVENTS,)),
-            ("node", node),
-            ("sc", scan_control),
-            ("cma", cma),
-            ("lruvec", lruvec, (NR_ZONES,)),
-            ("lru_add", lru_batch, (MAX_NR_CPUS,)),
-            ("zones", zone, (NR_ZONES,)),
-            ("demand", demand, (NR_DEMANDS,)),
-            ("demand_log", demand_record, (DEMAND_LOG,)),
-            ("blame_log", blame, (BLAME_LOG,)),
-            ("inflight_pfn", "i4", (INFLIGHT,)),
-            ("inflight_ns", "i8", (INFLIGHT,)),
-            ("task", task, (shape.nr_tasks,)),
-            ("pin", pin, (shape.nr_pins,)),
-            ("dirty_ring", "i4", (shape.nr_pages // 2,)),
-            ("dirty_ns", "i8", (shape.nr_pages // 2,)),
-            ("swap", swap_slot, (shape.nr_swap,)),
-            ("pageblock", pageblock, (shape.nr_pages >> 4,)),
-            ("pte", pte, (shape.nr_vpages,)),
-            ("filemap", filemap, (shape.nr_fpages,)),
-            ("page", page, (shape.nr_pages + nr_list_heads(),)),
-        ],
-        align=True,
-    )

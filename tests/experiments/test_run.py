@@ -1,4 +1,4 @@
-"""The main job on a tiny configuration: every file is there, a second start skips what is done, a kill loses nothing."""
+"""The main job on a tiny configuration: all files are there, a second start redoes nothing, a kill loses nothing."""
 
 from __future__ import annotations
 

@@ -11,7 +11,8 @@ import yaml
 
 from cma_gym.machine.events import KALLOC_ORDER_SHIFT, PIN_HOLDER_SHIFT, FileFlag, Op, PinFlag, TouchFlag
 from cma_gym.machine.spec import MachineSpec
-from cma_gym.mm.mmzone import NR_DEMANDS, Holder, Importance, shape_for
+from cma_gym.mm.mm_types import shape_for
+from cma_gym.mm.mmzone import NR_DEMANDS, Holder, Importance
 from cma_gym.workloads.registry import families, generate, parameters, parse
 from cma_gym.workloads.workload import Workload, load, save
 
