@@ -269,9 +269,16 @@ class _Search:
         better = {}
         for k in alive:
             outcomes, visits = self._with(got[k])
-            if self.objective.key(outcomes) < self.objective.key(self.outcomes):
+            if self._convinces(outcomes):
                 better[k] = (outcomes, visits)
         return better
+
+    def _convinces(self, outcomes: np.ndarray) -> bool:
+        """Whether a table is better, and by more than one lucky workload: it must also win more often than it loses."""
+        if not self.objective.key(outcomes) < self.objective.key(self.outcomes):
+            return False
+        gains = self.objective.costs(self.outcomes) - self.objective.costs(outcomes)
+        return bool((gains > 0).sum() > (gains < 0).sum())
 
     def _touched(self, cells: np.ndarray) -> np.ndarray:
         """Workloads in which the table so far asks a cell that the candidate changes; the others run just the same."""

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
             results.append(measure.run())
             task.advance(1, measure.key)
     cells = [[result.key, f"{result.value:,.4g}", result.unit, result.what] for result in results]
-    output.table("cma-gym benchmarks", ["row", "value", "unit", "what"], cells)
+    output.table("cma-gym benchmarks", ["row", "value", "unit", "what"], cells, text=(0, 2, 3))
     from experiments.runs import provenance
 
     content = {result.key: result.value for result in results}

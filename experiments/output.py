@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -106,11 +106,11 @@ def note(text: str) -> None:
     notes.print(f"  {text}", markup=False)
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table; the first column is text, the others are figures."""
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], text: Collection[int] = (0,)) -> None:
+    """Print a table; the columns at the positions in `text` hold words, the others figures."""
     grid = Table(title=escape(title), title_justify="left", header_style="bold", box=None, pad_edge=False)
     for index, name in enumerate(columns):
-        grid.add_column(name, justify="left" if index == 0 else "right", no_wrap=True)
+        grid.add_column(name, justify="left" if index in text else "right", no_wrap=True)
     for row in rows:
         grid.add_row(*(escape(cell) for cell in row))
     # A narrow terminal wraps the lines; figures are never cut off.

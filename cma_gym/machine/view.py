@@ -78,6 +78,10 @@ FEATURES = (
 )
 NR_VIEW = len(FEATURES)
 
-_MEMBERS: Any = [(f.name.upper(), i) for i, f in enumerate(FEATURES)]
-View: Any = IntEnum("View", _MEMBERS)  # type: ignore[misc]
+
+def _indices() -> Any:
+    return IntEnum("View", [(feature.name.upper(), index) for index, feature in enumerate(FEATURES)])
+
+
+View = _indices()
 """Index of each feature; `View.FREE_CMA` works in compiled code."""

@@ -12,6 +12,7 @@ NO_PAGE = -1
 NO_TASK = -1
 PINCOUNT_MAX = 32000
 """References that one page's counter can hold."""
+PAGE_SIZE = 4096
 NR_PAGE_ORDERS = 11
 PAGE_ALLOC_COSTLY_ORDER = 3
 SWAP_CLUSTER_MAX = 32

@@ -48,6 +48,8 @@ class Count(IntEnum):
     """Targets given back because their page did not move."""
     MOVED_UNKNOWN = 18
     """Targets of pages older than the recording."""
+    OLD_PAGES = 19
+    """Pages that were there when the recording began, as their end shows."""
 
 
 NR_COUNTS = len(Count)
@@ -105,7 +107,7 @@ class Books(NamedTuple):
 
     state: np.ndarray
     frame: np.ndarray
-    """Of each page frame: (life + 1) << 1 | 1 where an allocation of the frame was recorded."""
+    """Of each page frame: (life + 1) << 1 | 1 where an allocation of the frame was recorded; EMPTY; 0: never seen."""
     life: np.ndarray
     action: np.ndarray
     thread: np.ndarray
@@ -124,7 +126,7 @@ def new_books() -> Books:
     """Empty books. Tables are zero pages of the operating system until they are used."""
     state = _zeros(1, state_dtype)
     state[0]["start"] = -1
-    state[0]["nr_tasks"] = 1  # the kernel
+    state[0]["nr_tasks"] = 2  # the kernel, nobody
     state[0]["low_pfn"] = np.iinfo(np.int64).max
     return Books(
         state=state,

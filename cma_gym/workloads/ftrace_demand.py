@@ -7,6 +7,8 @@ Assumptions, since a stock kernel does not say:
 
 * an anonymous page that is neither zero-filled nor in the page cache is, while its task has pages in swap, the swap-in
   of the one that has been there longest (a sweep through memory in the order in which it was touched); else a copy;
+* pages that reclaim took and that are older than the recording belong to a task of their own, until a copy or a swap-in
+  of a task without pages in swap shows that one of them has found its owner;
 * zero-filled pages and copies are written, swap-ins are read;
 * kernel memory is nobody's, it ends by its own free; the movable block-device cache is held by the journal.
 """
@@ -21,7 +23,7 @@ from cma_gym.machine.events import FileFlag, Op, TouchFlag, event_dtype
 from cma_gym.mm.mmzone import Importance
 from cma_gym.workloads.ftrace_books import Books
 from cma_gym.workloads.ftrace_jit import leaf
-from cma_gym.workloads.ftrace_kinds import KERNEL_TASK, Code, Kind, Mark
+from cma_gym.workloads.ftrace_kinds import KERNEL_TASK, NOBODY_TASK, Code, Kind, Mark
 
 JOURNAL_HOLD_US = 5_000_000
 """How long the journal holds a block-device page (assumption): ext4's commit interval. Kernel fact 1: it outlasts three
@@ -80,9 +82,9 @@ numbered_life_dtype = np.dtype(
         ("swap_next", "i4"),  # next life in its task's swap
         ("number", "i4"),  # virtual page, _NONE or _WAITS
         ("left", "i4"),
-        ("arg", "i2"),
+        ("mark", "u2"),
+        ("arg", "u1"),
         ("kind", "u1"),
-        ("mark", "u1"),
     ],
     align=True,
 )
@@ -113,6 +115,8 @@ def new_plan(books: Books) -> Plan:
     nr_tasks, nr_lives, nr_fpages = int(state["nr_tasks"]), int(state["nr_lives"]), int(state["nr_fpages"])
     code = books.action["code"][: int(state["nr_actions"])]
     frees = int(np.count_nonzero((code == Code.FREE) | (code == Code.TRUNCATE)))
+    # Upper bounds; what is not used is never touched and takes no memory.
+    old = int(np.count_nonzero(books.life["mark"][:nr_lives] & Mark.OLD))
     life = books.life[:nr_lives].view(np.ndarray).view(numbered_life_dtype)
     life["number"] = _NONE
     fpage = np.zeros(nr_fpages, numbered_fpage_dtype)
@@ -121,11 +125,11 @@ def new_plan(books: Books) -> Plan:
     for name in ("free", "swap_head", "swap_tail"):
         space[name] = _NONE
     return Plan(
-        event=np.empty(len(code) + 2 * nr_tasks + 1, event_dtype).view(np.recarray),
+        event=np.empty(len(code) + 2 * old + 2 * nr_tasks + 1, event_dtype).view(np.recarray),
         nr=np.zeros(3, np.int64),
         run=np.zeros(nr_tasks * _STREAMS, run_dtype).view(np.recarray),
         space=space.view(np.recarray),
-        extent=np.empty(frees + 1, extent_dtype).view(np.recarray),
+        extent=np.empty(frees + old + 1, extent_dtype).view(np.recarray),
         life=life.view(np.recarray),
         fpage=fpage.view(np.recarray),
         task=books.task[:nr_tasks],
@@ -249,6 +253,18 @@ def _begin(plan, task, time):
 
 
 @leaf
+def _adopt(plan, time):
+    """A page that somebody had in swap since before the recording has found its owner, who gets a number of his own."""
+    space = plan.space[NOBODY_TASK]
+    if space.swap_head != _NONE:
+        back = np.int64(space.swap_head)
+        space.swap_head = plan.life[back].swap_next
+        slot = np.int64(NOBODY_TASK) * _STREAMS + _ANON
+        _append(plan, slot, _UNMAP, _NO_ARG, back, np.int64(plan.life[back].number), time)
+        plan.life[back].number = _NONE
+
+
+@leaf
 def _touch(plan, ident, task, kind, time):
     """A task gets an anonymous page."""
     slot = task * _STREAMS + _ANON
@@ -260,6 +276,8 @@ def _touch(plan, ident, task, kind, time):
         plan.life[back].number = _NONE
         _append(plan, slot, _TOUCH, _NO_ARG, ident, np.int64(plan.life[ident].number), time)
         return
+    if kind == Kind.COPY:
+        _adopt(plan, time)
     plan.life[ident].number = _WAITS
     _append(plan, slot, _TOUCH, np.int64(TouchFlag.WRITE), ident, _NONE, time)
 
@@ -312,6 +330,15 @@ def _cached(plan, ident, time):
 
 
 @leaf
+def _was_there(plan, ident):
+    """A page that is older than the recording appears at its begin; the longest unused ones, which end first, first."""
+    if plan.life[ident].kind == Kind.FILE:
+        _file(plan, np.int64(plan.life[ident].fpage), _KERNEL_TASK, _NO_ARG, _NO_ARG)
+    else:
+        _appear(plan, ident, _NO_ARG)
+
+
+@leaf
 def _truncated(plan, fpage, time):
     _settle(plan, fpage)
     if plan.fpage[fpage].number >= 0:
@@ -360,6 +387,11 @@ def _build(plan, actions):
     """Take all actions; events stand in `plan.event[:plan.nr[0]]`, in no order of time yet."""
     plan.space[KERNEL_TASK].state = 1
     _emit(plan, _NO_ARG, _SPAWN, _KERNEL_TASK, _NO_ARG, _NO_ARG, np.int64(Importance.SYSTEM))
+    for ident in range(len(plan.life)):
+        if plan.life[ident].mark & Mark.OLD:
+            _was_there(plan, ident)
+    for slot in range(len(plan.run)):
+        _flush(plan, slot)
     for i in range(len(actions)):
         time, code, ident = actions[i].time, actions[i].code, np.int64(actions[i].id)
         if code == Code.APPEAR:

@@ -17,12 +17,23 @@ import numpy as np
 
 from cma_gym.workloads.ftrace_books import Books, Count, find_fpage, has_room, log, with_room
 from cma_gym.workloads.ftrace_jit import leaf
-from cma_gym.workloads.ftrace_kinds import KERNEL_TASK, Code, Kind, Mark, classify, is_block_device, kalloc_arg
+from cma_gym.workloads.ftrace_kinds import (
+    EMPTY,
+    KERNEL_TASK,
+    NOBODY_TASK,
+    Code,
+    Kind,
+    Mark,
+    classify,
+    is_block_device,
+    kalloc_arg,
+)
 from cma_gym.workloads.ftrace_text import Gfp, TraceEvent
 
 # NumPy integers, not enums or literals: the compiler makes a version of a function for each distinct type it is given.
 _ZERO, _ONE, _KERNEL = np.int64(0), np.int64(1), np.int64(KERNEL_TASK)
 _FILE, _BUFFER, _MOVABLE = np.int64(Kind.FILE), np.int64(Kind.BUFFER), np.int64(Mark.MOVABLE)
+_ANON, _BDEV = np.int64(Kind.ANON), np.int64(Kind.BDEV)
 _CREATE, _ONLY_FIND = np.bool_(True), np.bool_(False)
 
 
@@ -99,7 +110,7 @@ def _pop_target(books, thread):
         ident = thread.queue_head
         thread.queue_head = books.life[ident].link
         if books.life[ident].mark & Mark.QUEUED:
-            books.life[ident].mark &= ~np.uint8(Mark.QUEUED)
+            books.life[ident].mark &= ~np.uint16(Mark.QUEUED)
             return ident
     return np.int64(-1)
 
@@ -162,18 +173,54 @@ def _free_user(books, thread, ident):
 
 
 @leaf
-def _free_known(books, thread, ident):
+def _old_life(books, task, kind, mark):
+    """A page shows by its end that it was there when the recording began."""
+    books.state[0].counts[Count.OLD_PAGES] += 1
+    return _new_life(books, task, -_ONE, kind, mark | Mark.OLD, _ZERO, _ONE)
+
+
+@leaf
+def _free_unknown(books, thread, record, old):
+    """A frame is freed that nobody was seen to allocate: compaction's target or, if `old`, older than the recording."""
+    counts = books.state[0].counts
+    if thread.compaction:
+        counts[Count.RETURNED_FREES] += 1
+        return
+    if _reclaims(thread):
+        return
+    target = _pop_target(books, thread)
+    if target >= 0:
+        # It moves on and stays unknown, under the life of the frame that it moves to.
+        books.life[target].kind = Kind.TARGET
+        counts[Count.MOVED_UNKNOWN] += 1
+        return
+    at = books.pid[record.tgid].task
+    if at != 0 and books.task[at].lost_head >= 0:
+        task = books.task[at]
+        ident = np.int64(task.lost_head)
+        task.lost_head = books.life[ident].link
+        counts[Count.FOUND_FREES] += 1
+        log(books, Code.FREE, ident)
+    elif old and record.order == 0 and record.tgid != 0 and not thread.born and not thread.cma:
+        log(books, Code.FREE, _old_life(books, _task_at(books, record.tgid, _ZERO), _ANON, _MOVABLE))
+
+
+@leaf
+def _free_known(books, thread, ident, record):
     """The frame of a known life is freed; the frame no longer names it."""
     life = books.life[ident]
     kind = life.kind
     if kind == Kind.KERNEL or kind == Kind.CANDIDATE or (Kind.FILE <= kind <= Kind.SHMEM and not life.mark & Mark.MOVABLE):
         life.left -= 1
-        life.mark &= ~np.uint8(Mark.QUEUED)
+        life.mark &= ~np.uint16(Mark.QUEUED)
         if life.left == 0 and not life.mark & Mark.QUIET:
             log(books, Code.FREE, ident)
     elif kind == Kind.TARGET:
-        books.state[0].counts[Count.UNDONE_MOVES] += life.mark & Mark.QUEUED != 0
-        life.mark &= ~np.uint8(Mark.QUEUED)
+        if life.mark & Mark.QUEUED:
+            books.state[0].counts[Count.UNDONE_MOVES] += 1
+            life.mark &= ~np.uint16(Mark.QUEUED)
+        else:
+            _free_unknown(books, thread, record, True)
     elif kind == Kind.BUFFER:
         books.state[0].counts[Count.BUFFER_FREES] += 1
     elif kind <= Kind.SHMEM:
@@ -181,46 +228,25 @@ def _free_known(books, thread, ident):
 
 
 @leaf
-def _free_unknown(books, thread, tgid):
-    """A frame is freed that nobody was seen to allocate: older than the recording, or a target of compaction."""
-    counts = books.state[0].counts
-    if thread.compaction:
-        counts[Count.RETURNED_FREES] += 1
-        return
-    if _reclaims(thread):
-        return
-    if _pop_target(books, thread) >= 0:
-        counts[Count.MOVED_UNKNOWN] += 1
-        return
-    at = books.pid[tgid].task
-    if at != 0 and books.task[at].lost_head >= 0:
-        task = books.task[at]
-        ident = np.int64(task.lost_head)
-        task.lost_head = books.life[ident].link
-        counts[Count.FOUND_FREES] += 1
-        log(books, Code.FREE, ident)
-
-
-@leaf
 def _page_free(books, record, thread):
     for pfn in range(record.pfn, record.pfn + (np.int64(1) << record.order)):
         entry = books.frame[pfn]
-        books.frame[pfn] = 0
-        if pfn == record.pfn and not entry & 1:
+        books.frame[pfn] = EMPTY
+        if pfn == record.pfn and (entry <= EMPTY or not entry & 1):
             books.state[0].counts[Count.UNKNOWN_FREES] += 1
-        if entry:
-            _free_known(books, thread, np.int64(entry >> 1) - 1)
+        if entry > EMPTY:
+            _free_known(books, thread, np.int64(entry >> 1) - 1, record)
         else:
-            _free_unknown(books, thread, record.tgid)
+            _free_unknown(books, thread, record, entry == 0)
 
 
 @leaf
 def _vacate(books, pfn):
     """Something else turns out to be in this frame: what was believed there is elsewhere, or gone."""
     entry = books.frame[pfn]
-    if not entry:
+    if entry <= EMPTY:
         return False
-    books.frame[pfn] = 0
+    books.frame[pfn] = EMPTY
     ident = np.int64(entry >> 1) - 1
     life = books.life[ident]
     if life.kind == Kind.BUFFER:
@@ -320,7 +346,7 @@ def _cache_add(books, record, thread):
         books.fpage[fpage].kind = kind
         life.kind = kind
         life.fpage = fpage
-        life.mark &= ~np.uint8(Mark.QUEUED | Mark.UNCACHED)
+        life.mark &= ~np.uint16(Mark.QUEUED | Mark.UNCACHED)
         if life.mark & Mark.MOVABLE:
             life.task = task
             log(books, Code.CACHE, ident)
@@ -333,10 +359,11 @@ def _set_right(books, pfn, ident, current):
     elsewhere = books.life[current].pfn
     if elsewhere >= 0:
         known = books.frame[elsewhere] & 1
-        books.frame[elsewhere] = np.int32((ident + 1) << 1 | known) if ident >= 0 else np.int32(0)
+        books.frame[elsewhere] = np.int32((ident + 1) << 1 | known) if ident >= 0 else np.int32(EMPTY)
     if ident >= 0:
         books.life[ident].pfn = elsewhere
-    books.frame[pfn] = np.int32((current + 1) << 1 | (books.frame[pfn] & 1))
+    known = books.frame[pfn] & 1 if books.frame[pfn] > EMPTY else 0
+    books.frame[pfn] = np.int32((current + 1) << 1 | known)
     books.life[current].pfn = pfn
 
 
@@ -355,6 +382,33 @@ def _uncache_named(books, pfn, ident, fpage, evicted):
     if evicted:
         books.state[0].counts[Count.EVICTED] += 1
     else:
+        log(books, Code.TRUNCATE, fpage)
+
+
+@leaf
+def _is_moved_stranger(books, entry):
+    """Whether a frame holds a page that is older than the recording and was seen to move there."""
+    if entry <= EMPTY:
+        return False
+    life = books.life[(entry >> 1) - 1]
+    return life.kind == Kind.TARGET and not life.mark & Mark.QUEUED
+
+
+@leaf
+def _old_file_page(books, record, pfn, index, evicted):
+    """A file page that is older than the recording leaves the cache. Block-device pages are taken to be unmovable."""
+    fpage = find_fpage(books, record.dev, record.ino, index, _CREATE)
+    is_device = is_block_device(record.dev, record.ino, _ZERO)
+    ident = _old_life(books, _KERNEL, _BDEV if is_device else _FILE, _ZERO if is_device else _MOVABLE)
+    known = books.frame[pfn] & 1
+    books.frame[pfn] = np.int32((ident + 1) << 1 | known)
+    life = books.life[ident]
+    life.fpage = fpage
+    life.pfn = pfn
+    life.mark |= Mark.UNCACHED
+    if evicted:
+        books.state[0].counts[Count.EVICTED] += 1
+    elif not is_device:
         log(books, Code.TRUNCATE, fpage)
 
 
@@ -380,7 +434,9 @@ def _cache_delete(books, record, thread):
                 log(books, Code.TRUNCATE, fpage)
         else:
             books.state[0].counts[Count.UNKNOWN_REMOVALS] += 1
-            if ident >= 0:
+            if books.frame[pfn] == 0 or _is_moved_stranger(books, books.frame[pfn]):
+                _old_file_page(books, record, pfn, record.index + i, evicted)
+            elif ident >= 0:
                 books.life[ident].mark |= Mark.UNCACHED
 
 
@@ -403,8 +459,8 @@ def _cma_release(books, record):
     """A contiguous allocation ends. Kernels that do not trace its pages one by one leave them to this line."""
     for pfn in range(max(record.pfn, 0), min(record.pfn + record.count, len(books.frame))):
         entry = books.frame[pfn]
-        if entry and books.life[(entry >> 1) - 1].kind == Kind.BUFFER:
-            books.frame[pfn] = 0
+        if entry > EMPTY and books.life[(entry >> 1) - 1].kind == Kind.BUFFER:
+            books.frame[pfn] = EMPTY
 
 
 @leaf
@@ -454,8 +510,12 @@ def _windows(books, record, thread):
         _cma_release(books, record)
     elif event == TraceEvent.SWAP_OUT:
         entry = books.frame[record.pfn]
-        if entry:
+        if entry > EMPTY:
             books.life[(entry >> 1) - 1].mark |= Mark.WRITTEN
+        if record.anon and (entry == 0 or _is_moved_stranger(books, entry)):
+            ident = _old_life(books, np.int64(NOBODY_TASK), _ANON, _MOVABLE | Mark.WRITTEN)
+            books.life[ident].pfn = record.pfn
+            books.frame[record.pfn] = np.int32((ident + 1) << 1 | (entry & 1))
 
 
 @leaf

@@ -20,7 +20,8 @@ fuse and the like (major 0 too) apart.
 
 Assumptions, since a stock kernel does not say: that a movable page without `__GFP_HIGHMEM` and without `__GFP_HARDWALL`
 is page cache (sb_getblk() of a file system's own metadata); that shmem which is still alive at the end of the recording
-is anonymous (it is as movable and as swappable); that tasks which share memory are threads only where the recording has
+is anonymous (it is as movable and as swappable); that a single frame which was allocated before the recording and is
+freed by a task is anonymous memory of that task (other kinds are a few per cent); that tasks which share memory are threads only where the recording has
 the column of thread group ids.
 """
 
@@ -87,6 +88,8 @@ class Mark(IntEnum):
     """Allocated by the recorded kernel's own reclaim, compaction or contiguous allocation: not a demand."""
     SEEN = 128
     """Its allocation was recorded."""
+    OLD = 256
+    """It was there when the recording began, as its end shows."""
 
 
 class Code(IntEnum):
@@ -112,9 +115,9 @@ life_dtype = np.dtype(
         ("link", "i4"),  # next in a queue, or -1
         ("pfn", "i4"),  # where it is, or -1
         ("left", "i4"),  # frames not yet freed (blocks of kernel memory)
-        ("arg", "i2"),  # KallocFlag and order
+        ("mark", "u2"),
+        ("arg", "u1"),  # KallocFlag and order
         ("kind", "u1"),
-        ("mark", "u1"),
     ],
     align=True,
 )
@@ -124,6 +127,10 @@ fpage_dtype = np.dtype([("life", "i4"), ("kind", "i4")], align=True)
 """One page of a file: the life that holds it + 1 (0: not cached) and the kind of its file."""
 
 KERNEL_TASK = 0
+NOBODY_TASK = 1
+"""Stands for the owners of anonymous pages that are older than the recording and were taken by reclaim."""
+EMPTY = 1
+"""Entry of a frame that the recording has seen and that is free; 0: never seen."""
 
 
 @leaf

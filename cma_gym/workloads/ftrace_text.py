@@ -211,6 +211,7 @@ def name_hash(name: str) -> np.uint64:
 _PFN, _ORDER, _GFP, _OFS = name_hash("pfn"), name_hash("order"), name_hash("gfp_flags"), name_hash("ofs")
 _DEV, _INO, _PAGE, _COUNT = name_hash("dev"), name_hash("ino"), name_hash("page"), name_hash("count")
 _ALIGN, _ERROR, _CHILD = name_hash("align"), name_hash("errorno"), name_hash("child_pid")
+_FLAGS = name_hash("flags")
 
 record_dtype = np.dtype(
     [
@@ -228,6 +229,7 @@ record_dtype = np.dtype(
         ("align", "i4"),
         ("child", "i4"),
         ("failed", "i4"),
+        ("anon", "i4"),  # of a page written by reclaim
     ],
     align=True,
 )
@@ -434,6 +436,9 @@ def _rare_value(text, at, end, key, record):
     if key == _ERROR:
         record.failed = 0 if text[at] == 48 else 1
         return np.int64(Field.ERROR), at
+    if key == _FLAGS:
+        # RECLAIM_WB_ANON, RECLAIM_WB_FILE
+        record.anon = 1 if at + 11 < end and text[at] == 82 and text[at + 11] == 65 else 0
     if key == _PAGE:
         # "(null)" and "(nil)", as printed for a missing page; a masked pointer is "(____ptrval____)".
         if at + 1 < end and text[at] == 40 and text[at + 1] == 110:
@@ -622,7 +627,8 @@ def _line(parser, text, begin, end, record):
     known = parser.name_index[slot]
     event = parser.meaning[known]
     record.event = event
-    record.pfn, record.order, record.failed, record.index, record.align, record.count = -1, 0, 0, 0, 0, 1
+    record.pfn, record.order, record.failed, record.anon = -1, 0, 0, 0
+    record.index, record.align, record.count = 0, 0, 1
     needed = parser.needed[event]
     if needed:
         found = _fields(parser, text, at + 1, end, record)

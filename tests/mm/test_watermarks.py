@@ -120,7 +120,7 @@ def test_what_a_request_may_use_of_the_reserve():
         M kkkkkkkkkkkkk...
     """)
     assert m.free() == 19
-    for flags, mark in ((0, 18), (ALLOC_MIN_RESERVE, 37), (ALLOC_MIN_RESERVE | ALLOC_NON_BLOCK, 48), (ALLOC_OOM, 37)):
+    for flags, mark in ((0, 18), (ALLOC_MIN_RESERVE, 36), (ALLOC_MIN_RESERVE | ALLOC_NON_BLOCK, 48), (ALLOC_OOM, 36)):
         assert above(m, mark, flags)
         assert not above(m, mark + 2, flags)
 

@@ -62,7 +62,10 @@ def trimmed(drawing: str) -> list[str]:
 
 
 class Tiny:
-    """A machine of at most 1024 pages; without watermarks unless asked for, so that every page can be used."""
+    """A machine of at most 1024 pages, on which task 1 runs in the foreground.
+
+    It has no watermarks unless they are asked for, so that every page can be used.
+    """
 
     def __init__(
         self,
@@ -101,6 +104,7 @@ class Tiny:
             mem["node"]["totalreserve_pages"] = 0
         if pcp is not None:
             mem["zones"]["pcp"]["batch"], mem["zones"]["pcp"]["high"] = pcp
+        mem["task"][1] = (1, 0, EACH, EACH, 0, 0, 0)
         self.next_index = EACH
         """Next virtual page, and file page less EACH, that a painted page gets."""
 
