@@ -95,7 +95,8 @@ class Player:
 class Evaluator:
     """Plays tables of one layout on a fixed list of workloads, in this process or in several.
 
-    Use it as a context manager, or `close()` it. `evaluations` counts the rollouts done.
+    Use it as a context manager, or `close()` it. `evaluations` counts the rollouts done. With several workers the main
+    script must be importable (work under `if __name__ == "__main__":`), as for all of Python's process pools.
     """
 
     def __init__(

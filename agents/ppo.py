@@ -68,8 +68,8 @@ class PpoConfig(BaseModel):
     """Step size of Adam."""
     gamma: float = Field(default=0.999, ge=0, le=1)
     """Discount per decision; demands come thousands of decisions after the placements that decide them."""
-    gae_lambda: float = Field(default=0.95, ge=0, le=1)
-    """Trace decay of the advantage estimate."""
+    gae_lambda: float = Field(default=0.99, ge=0, le=1)
+    """Trace decay of the advantage estimate; high, because costs come late."""
     clip_range: float = Field(default=0.2, gt=0)
     """Largest trusted change of an action's probability ratio."""
     ent_coef: float = Field(default=0.01, ge=0)

@@ -50,9 +50,9 @@ def iqm(values: ArrayLike) -> float:
 
 
 def bootstrap(values: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float]:
-    """Percentile interval of the mean, by resampling the values; (nan, nan) of nothing."""
+    """Percentile interval of the mean, by resampling the values; (nan, nan) of fewer than two."""
     sample = np.asarray(values, dtype=float)
-    if len(sample) == 0:
+    if len(sample) < 2:
         return float("nan"), float("nan")
     rng = np.random.default_rng(seed)
     means = np.array([sample[rng.integers(0, len(sample), len(sample))].mean() for _ in range(resamples)])

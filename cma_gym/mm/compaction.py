@@ -11,6 +11,7 @@ import numpy as np
 from cma_gym.mm.clock import charge
 from cma_gym.mm.jit import jit
 from cma_gym.mm.list import list_empty
+from cma_gym.mm.lru import lru_add_drain_cpu
 from cma_gym.mm.migrate import isolate_folio, move_folio, putback_folio, refusal
 from cma_gym.mm.mmzone import (
     COMPACT_CLUSTER_MAX,
@@ -28,9 +29,12 @@ from cma_gym.mm.page_alloc import (
     ALLOC_CMA,
     del_page_from_free_list,
     expand,
+    find_fallback,
     free_one_page,
     get_pageblock_migratetype,
+    should_try_claim_block,
 )
+from cma_gym.mm.pcp import free_pcppages_bulk
 from cma_gym.mm.watermark import zone_watermark_ok
 
 COMPACT_MAX_DEFER_SHIFT = 6
@@ -38,9 +42,11 @@ COMPACT_MAX_DEFER_SHIFT = 6
 
 @jit
 def has_block_for(mem, zone, order, migratetype):
-    """Whether a free block of this order and type exists now. Linux: the end of __compact_finished()."""
+    """Whether a free block of this order exists now, of this type or to be claimed. Linux: __compact_finished()."""
     for current in range(order, NR_PAGE_ORDERS):
         if not list_empty(mem, np.int64(zone.free_area[current].free_list[migratetype])):
+            return True
+        if should_try_claim_block(mem, current, migratetype) and find_fallback(mem, zone, current, migratetype) >= 0:
             return True
     return False
 
@@ -114,11 +120,26 @@ def isolate_freepages(mem, zone, floor):
 
 @jit
 def release_targets(mem, zone):
-    """Give back the free pages that were not used. Linux: release_free_list()."""
+    """Give back the free pages that were not used, and let the free scanner find them again.
+
+    Linux: release_free_list(), and the end of compact_zone()
+    """
+    block = 1 << mem.kernel.pageblock_order
     while mem.nr_targets > 0:
         mem.nr_targets -= 1
         pfn = np.int64(mem.target_pfn[mem.nr_targets])
         free_one_page(mem, zone, pfn, 0, get_pageblock_migratetype(mem, pfn))
+        zone.compact_cached_free_pfn = max(zone.compact_cached_free_pfn, (pfn & ~(block - 1)) + block)
+
+
+@jit
+def reverse_targets(mem):
+    """Let the targets be used in the order in which they were found, from above; the list is used from its end."""
+    for slot in range(mem.nr_targets // 2):
+        other = mem.nr_targets - 1 - slot
+        pfn = mem.target_pfn[slot]
+        mem.target_pfn[slot] = mem.target_pfn[other]
+        mem.target_pfn[other] = pfn
 
 
 @jit
@@ -128,6 +149,7 @@ def migrate_cluster(mem, zone, cpu, floor):
     while slot < COMPACT_CLUSTER_MAX and mem.migrate_pfn[slot] >= 0:
         if mem.nr_targets == 0:
             isolate_freepages(mem, zone, floor)
+            reverse_targets(mem)
         src = np.int64(mem.migrate_pfn[slot])
         slot += 1
         if mem.nr_targets == 0:
@@ -170,6 +192,8 @@ def compact_zone(mem, zone, cpu, order, migratetype):
         migrate_cluster(mem, zone, cpu, end)
         if zone.compact_cached_migrate_pfn == end:
             release_targets(mem, zone)
+            lru_add_drain_cpu(mem, cpu)
+            free_pcppages_bulk(mem, zone, zone.pcp[cpu], np.int64(zone.pcp[cpu].nr))
             if has_block_for(mem, zone, order, migratetype):
                 return True
     release_targets(mem, zone)

@@ -27,7 +27,7 @@ from cma_gym.mm.mmzone import (
     PageKind,
     VmEvent,
 )
-from cma_gym.mm.page_alloc import ALLOC_CMA, del_page_from_free_list, free_one_page, prep_new_page
+from cma_gym.mm.page_alloc import ALLOC_CMA, ALLOC_NORETRY, del_page_from_free_list, free_one_page, prep_new_page
 from cma_gym.mm.page_isolation import (
     EBUSY,
     first_not_isolated,
@@ -109,7 +109,7 @@ def migration_target(mem, cpu):
     """A page for a copy; it may lie in CMA only where the kernel allows that. Linux: alloc_migration_target()."""
     flags = ALLOC_CMA if mem.kernel.migrate_into_cma and mem.kernel.lend else 0
     highest = ZONE_CMA if flags and mem.zones[ZONE_CMA].managed_pages > 0 else ZONE_MOVABLE
-    return alloc_pages(mem, cpu, 0, MIGRATE_MOVABLE, highest, flags)
+    return alloc_pages(mem, cpu, 0, MIGRATE_MOVABLE, highest, flags | ALLOC_NORETRY)
 
 
 @jit
@@ -229,9 +229,11 @@ def isolate_freepages_range(mem, start, end):
 @jit
 def take_range(mem, cpu, start, end):
     """Work through a range whose pageblocks are isolated. 0, EBUSY or ENOMEM."""
+    before = mem.work_ns
     drain_all_pages(mem)
     lru_add_drain_all(mem)
     charge(mem, Cost.DRAIN, 1)
+    elapse(mem, mem.work_ns - before)
     mem.node.lru_disabled += mem.kernel.lru_cache_disable
     error = alloc_contig_migrate_range(mem, cpu, start, end)
     mem.node.lru_disabled -= mem.kernel.lru_cache_disable

@@ -68,8 +68,13 @@ def unset_migratetype_isolate(mem, start_pfn):
     zone = mem.zones[mem.page[start_pfn].zone]
     block = mem.pageblock[start_pfn >> mem.kernel.pageblock_order]
     split_large_buddy(mem, zone, start_pfn)
-    move_freepages_block(mem, zone, start_pfn, MIGRATE_ISOLATE, np.int64(block.isolated_from))
+    old_type = np.int64(block.isolated_from)
+    move_freepages_block(mem, zone, start_pfn, MIGRATE_ISOLATE, old_type)
     zone.nr_isolated_pageblocks -= 1
+    order = mem.kernel.pageblock_order
+    if mem.page[start_pfn].flag & PageFlag.BUDDY and mem.page[start_pfn].order == order:
+        del_page_from_free_list(mem, zone, start_pfn, order, old_type)  # so that it merges with its neighbours again
+        free_one_page(mem, zone, start_pfn, order, old_type)
 
 
 @jit

@@ -30,6 +30,8 @@ from cma_gym.mm.page_alloc import (
     ALLOC_HIGHATOMIC,
     ALLOC_MIN_RESERVE,
     ALLOC_NON_BLOCK,
+    ALLOC_NORETRY,
+    change_pageblock_range,
     get_pageblock_migratetype,
     migratetype_is_mergeable,
     move_freepages_block,
@@ -69,8 +71,9 @@ def unreserve_highatomic_pageblock(mem, migratetype):
             if list_empty(mem, head):
                 continue
             pfn = list_first(mem, head)
-            zone.nr_reserved_highatomic -= min(block, zone.nr_reserved_highatomic)
+            zone.nr_reserved_highatomic -= min(max(block, 1 << order), zone.nr_reserved_highatomic)
             move_freepages_block(mem, zone, pfn & ~(block - 1), MIGRATE_HIGHATOMIC, migratetype)
+            change_pageblock_range(mem, pfn, order, migratetype)  # reserved neighbours may have merged
             return True
     return False
 
@@ -141,7 +144,8 @@ def alloc_pages_slowpath(mem, cpu, order, migratetype, highest_zoneidx, alloc_fl
             pfn = get_page_from_freelist(mem, cpu, order, migratetype, highest_zoneidx, flags)
         no_progress = 0 if progress > 0 and order <= PAGE_ALLOC_COSTLY_ORDER else no_progress + 1
         if pfn == NO_PAGE and no_progress >= MAX_RECLAIM_RETRIES:
-            if order > PAGE_ALLOC_COSTLY_ORDER or not out_of_memory(mem, cpu):
+            may_kill = order <= PAGE_ALLOC_COSTLY_ORDER and not alloc_flags & ALLOC_NORETRY
+            if not may_kill or not out_of_memory(mem, cpu):
                 mem.vm_event[VmEvent.ALLOC_FAIL] += 1
                 return NO_PAGE
             no_progress = 0

@@ -14,6 +14,7 @@ import numpy as np
 from cma_gym.mm.jit import jit
 from cma_gym.mm.lru import folio_lru_list, lruvec_index
 from cma_gym.mm.mmzone import (
+    FILE_OWNER,
     INFLIGHT,
     MAX_NR_CPUS,
     MIGRATE_CMA,
@@ -27,6 +28,7 @@ from cma_gym.mm.mmzone import (
     NR_PCP_TYPES,
     NR_ZONES,
     NR_ZSPAGE_CLASSES,
+    SWAP_ENTRY,
     PageFlag,
     PageKind,
     ZoneStat,
@@ -105,8 +107,9 @@ def check_free_list(mem, zone, order, migratetype):
             return violation(Violation.FREE_BLOCK, pfn)
         if pfn < zone.start_pfn or pfn + (1 << order) > zone.end_pfn or page.kind != PageKind.FREE:
             return violation(Violation.FREE_BLOCK, pfn)
-        if get_pageblock_migratetype(mem, pfn) != migratetype:
-            return violation(Violation.FREE_TYPE, pfn)
+        for start in range(pfn, pfn + (1 << order), 1 << mem.kernel.pageblock_order):
+            if get_pageblock_migratetype(mem, start) != migratetype:
+                return violation(Violation.FREE_TYPE, start)
         buddy = pfn ^ (1 << order)
         if order < mem.kernel.pageblock_order and order < NR_PAGE_ORDERS - 1:
             if buddy >= zone.start_pfn and buddy + (1 << order) <= zone.end_pfn:
@@ -184,7 +187,24 @@ def check_lru(mem):
                 if not page.flag & PageFlag.LRU or not right or page.flag & PageFlag.LRU_BATCH:
                     return violation(Violation.LRU_PAGE, pfn)
                 pfn = np.int64(page.next)
-    return 0
+    return check_lru_counts(mem)
+
+
+@jit
+def check_lru_counts(mem):
+    """Pages marked as being on a list are on one, and the zones' counters agree."""
+    counts = np.zeros((NR_ZONES, NR_LRU), np.int64)
+    listed = 0
+    for pfn in range(mem.nr_pages):
+        if mem.page[pfn].flag & PageFlag.LRU:
+            counts[mem.page[pfn].zone, folio_lru_list(mem.page[pfn])] += 1
+            listed += 1
+    for index in range(NR_ZONES):
+        for lru in range(NR_LRU):
+            listed -= mem.lruvec[index].nr[lru]
+            if mem.zones[index].vm_stat[ZoneStat.INACTIVE_ANON + lru] != counts[index, lru]:
+                return violation(Violation.LRU_COUNT, lru)
+    return 0 if listed == 0 else violation(Violation.LRU_PAGE, 0)
 
 
 @jit
@@ -323,7 +343,10 @@ def check_swap(mem):
             continue
         used += 1
         owner = np.int64(mem.swap[slot].vpn)
-        if owner >= 0 and chain_length(mem, owner, -2 - 2 * slot) < 1:
+        entry = SWAP_ENTRY - 2 * slot
+        if owner >= 0 and chain_length(mem, owner, entry) < 1:
+            return violation(Violation.SWAP_SLOT, slot)
+        if owner < 0 and (owner > FILE_OWNER or mem.filemap[FILE_OWNER - owner].entry != entry):
             return violation(Violation.SWAP_SLOT, slot)
     if used + mem.node.nr_swap_free != mem.node.nr_swap_total:
         return violation(Violation.SWAP_COUNT, used)
@@ -334,13 +357,32 @@ def check_swap(mem):
             return violation(Violation.SWAP_SLOT, slot)
         slot = np.int64(mem.swap[slot].vpn)
         length += 1
+    return check_zspage_lists(mem)
+
+
+@jit
+def check_zspage_lists(mem):
+    """Zspages with room are on the list of their class, and only they."""
     pages = 0
+    partial = 0
     for pfn in range(mem.nr_pages):
-        pages += mem.page[pfn].kind == PageKind.ZSMALLOC
+        page = mem.page[pfn]
+        if page.kind == PageKind.ZSMALLOC:
+            pages += 1
+            partial += page.mapcount < ZS_OBJECTS[page.task]
     for size in range(NR_ZSPAGE_CLASSES):
-        if check_links(mem, np.int64(mem.node.zspage_partial[size])) < 0:
-            return violation(Violation.LIST_LINKS, size)
-    return 0 if pages == mem.node.nr_zspages else violation(Violation.ZSPAGE, 0)
+        head = np.int64(mem.node.zspage_partial[size])
+        length = check_links(mem, head)
+        if length < 0:
+            return violation(Violation.LIST_LINKS, head)
+        partial -= length
+        pfn = np.int64(mem.page[head].next)
+        while pfn != head:
+            page = mem.page[pfn]
+            if page.kind != PageKind.ZSMALLOC or page.task != size or page.mapcount >= ZS_OBJECTS[size]:
+                return violation(Violation.ZSPAGE, pfn)
+            pfn = np.int64(page.next)
+    return 0 if partial == 0 and pages == mem.node.nr_zspages else violation(Violation.ZSPAGE, 0)
 
 
 @jit
@@ -363,13 +405,12 @@ def check_io(mem):
 @jit
 def check_pins(mem):
     """As many references in the heap as on the pages, and the heap in order."""
-    held = 0
+    held = np.zeros(mem.nr_pages, np.int64)
+    for slot in range(mem.nr_pins):
+        held[mem.pin[slot].pfn] += 1
     for pfn in range(mem.nr_pages):
-        if mem.page[pfn].pincount < 0:
+        if mem.page[pfn].pincount != held[pfn]:
             return violation(Violation.PIN_COUNT, pfn)
-        held += mem.page[pfn].pincount if mem.page[pfn].kind != PageKind.FREE else 0
-    if held != mem.nr_pins:
-        return violation(Violation.PIN_COUNT, held)
     for slot in range(1, mem.nr_pins):
         if mem.pin[slot].expire < mem.pin[(slot - 1) // 2].expire:
             return violation(Violation.PIN_HEAP, slot)

@@ -200,6 +200,8 @@ def scan_target(lruvec, lru, share, priority):
     scan = size >> priority
     if scan == 0 and share > 0:
         scan = min(size, SWAP_CLUSTER_MAX)
+    if priority == 0 and share > 0:
+        return scan  # SCAN_EQUAL: everything
     return scan * share // 1024
 
 
@@ -239,6 +241,8 @@ def shrink_node(mem, sc):
                 shrink_lruvec(mem, mem.lruvec[index], sc)
     else:
         shrink_lruvec(mem, mem.lruvec[0], sc)
+    if sc.nr_reclaimed > 0:
+        mem.node.kswapd_failures = 0  # any progress revives a kswapd that had given up
     lowmem_scan(mem)
 
 
@@ -324,8 +328,6 @@ def kswapd_run(mem):
         node.kswapd_budget_ns -= max(mem.work_ns - before, 1)
         if nr_reclaimed < SWAP_CLUSTER_MAX:
             node.kswapd_priority -= 1
-        else:
-            node.kswapd_failures = 0
         if node.kswapd_priority < 1:
             node.kswapd_priority = DEF_PRIORITY
             if nr_reclaimed == 0:

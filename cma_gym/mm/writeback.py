@@ -64,6 +64,8 @@ def start_writeback(mem, pfn):
     if mem.node.inflight_tail - mem.node.inflight_head >= INFLIGHT:
         end_oldest_writeback(mem)
     page = mem.page[pfn]
+    while page.flag & PageFlag.WRITEBACK:  # dirtied again on its way; the device keeps the order
+        end_oldest_writeback(mem)
     folio_cancel_dirty(mem, pfn)
     page.flag |= PageFlag.WRITEBACK
     mem.node.nr_writeback += 1

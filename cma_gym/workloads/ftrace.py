@@ -18,11 +18,12 @@ from cma_gym.machine.events import Op, event_dtype
 from cma_gym.workloads.ftrace_books import Books, new_books, rehash_files, rehash_pages
 from cma_gym.workloads.ftrace_cma import DemandFinder, demand_events
 from cma_gym.workloads.ftrace_demand import build
+from cma_gym.workloads.ftrace_format import Skip, new_parser, record_dtype
 from cma_gym.workloads.ftrace_identity import follow
 from cma_gym.workloads.ftrace_layout import lay_out
 from cma_gym.workloads.ftrace_report import TraceReport, count_events, make_report
 from cma_gym.workloads.ftrace_source import TraceError, TraceSource
-from cma_gym.workloads.ftrace_text import Skip, new_parser, parse, record_dtype
+from cma_gym.workloads.ftrace_text import parse
 from cma_gym.workloads.workload import Workload
 
 Progress = Callable[[int, int], None]

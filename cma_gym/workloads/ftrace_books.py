@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cma_gym.workloads.ftrace_format import MAX_ORDER, MAX_PID
 from cma_gym.workloads.ftrace_jit import leaf
 from cma_gym.workloads.ftrace_kinds import action_dtype, fpage_dtype, life_dtype
-from cma_gym.workloads.ftrace_text import MAX_ORDER, MAX_PID
 
 
 class Count(IntEnum):

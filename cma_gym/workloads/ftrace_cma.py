@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cma_gym.machine.events import Op, event_dtype
-from cma_gym.workloads.ftrace_text import TraceEvent
+from cma_gym.workloads.ftrace_format import TraceEvent
 
 RETRY_GAP_NS = 500_000_000
 """Attempts of one size by one task that follow each other this closely are one demand (assumption). Callers retry after
@@ -67,7 +67,7 @@ class DemandFinder:
         """Look at records in the order of the recording.
 
         Args:
-            records: array of `ftrace_text.record_dtype`.
+            records: array of `ftrace_format.record_dtype`.
             start_ns: time of the recording's first event [ns].
         """
         chosen = (records["event"] >= min(attempt_events)) & (records["event"] <= max(attempt_events))
@@ -123,9 +123,9 @@ class DemandFinder:
 def demand_events(demands: Iterable[Demand], end_ns: int) -> np.ndarray:
     """DEMAND events, one for each demand.
 
-    A demand that ended in failure shows fewer pieces than were wanted; it is taken to have wanted as many as the largest
-    demand of the same size (assumption). Buffers that were never released, or never obtained, are held as long as the
-    median of the others (assumption).
+    A demand that ended in failure shows fewer pieces than were wanted; it is taken to have wanted as many as the
+    largest demand of the same size (assumption). Buffers that were never released, or never obtained, are held as long
+    as the median of the others (assumption).
     """
     demands = list(demands)
     most: dict[tuple[int, int], int] = {}
@@ -142,6 +142,6 @@ def demand_events(demands: Iterable[Demand], end_ns: int) -> np.ndarray:
         if demand.release_ns < 0 or demand.last_failed:
             held = usual
         pieces = most[(demand.nr_pages, demand.align_order)] if demand.last_failed else demand.pieces
-        hold = min(max(held, 0), _MAX_HOLD_MS)
-        events[ident] = (min(demand.first_ns, end_ns), Op.DEMAND, hold, ident, demand.nr_pages, demand.align_order, pieces)
+        hold, start = min(max(held, 0), _MAX_HOLD_MS), min(demand.first_ns, end_ns)
+        events[ident] = (start, Op.DEMAND, hold, ident, demand.nr_pages, demand.align_order, pieces)
     return events

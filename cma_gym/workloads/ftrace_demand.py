@@ -1,7 +1,8 @@
-"""From identity's log of actions to a workload's events, compiled: numbers for pages, runs, swap-ins, lifetimes of tasks.
+"""From identity's log of actions to a workload's events, compiled: numbers for pages, runs, swap-ins, tasks' lives.
 
-Virtual pages and file pages are numbered when a run of first touches ends, so that one run is one range of numbers even
-where two CPUs took turns; numbers of freed pages are used again, so that the ranges stay near what was live at the peak.
+Virtual pages and file pages are numbered when a run of first touches ends, so that one run is one range of numbers
+even where two CPUs took turns; numbers of freed pages are used again, so that ranges stay near what was live at the
+peak.
 
 Assumptions, since a stock kernel does not say:
 
@@ -210,7 +211,7 @@ def _flush(plan, slot):
 
 @leaf
 def _append(plan, slot, op, arg, item, start, time):
-    """Add one page to a run, or end the run and begin another; `start` is its number, or _NONE where it waits for one."""
+    """Add one page to a run, or end the run and begin another; `start` is its number, _NONE where it waits for one."""
     run = plan.run[slot]
     frees = op == Op.UNMAP or op == Op.KFREE or op == Op.TRUNCATE
     fits = (
@@ -387,9 +388,9 @@ def _build(plan, actions):
     """Take all actions; events stand in `plan.event[:plan.nr[0]]`, in no order of time yet."""
     plan.space[KERNEL_TASK].state = 1
     _emit(plan, _NO_ARG, _SPAWN, _KERNEL_TASK, _NO_ARG, _NO_ARG, np.int64(Importance.SYSTEM))
-    for ident in range(len(plan.life)):
-        if plan.life[ident].mark & Mark.OLD:
-            _was_there(plan, ident)
+    for old in range(len(plan.life)):
+        if plan.life[old].mark & Mark.OLD:
+            _was_there(plan, old)
     for slot in range(len(plan.run)):
         _flush(plan, slot)
     for i in range(len(actions)):

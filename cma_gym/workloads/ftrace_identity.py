@@ -4,8 +4,8 @@ What the recorded kernel did on its own account is taken out here: frees by kswa
 targets of contiguous allocations inherit the page that moves into them, kernel memory that reclaim allocates for itself
 is dropped. What remains is a log of actions (`Code`) on lives and file pages; frame numbers end here.
 
-Migration, as alloc_contig_range() and the move before a long-term pin do it, shows as a batch of allocations followed by
-a batch of frees in the same order, by one task: the first target belongs to the first source, and so on. A page that
+Migration, as alloc_contig_range() and the move before a long-term pin do it, shows as a batch of allocations followed
+by a batch of frees in the same order, by one task: the first target belongs to the first source, and so on. A page that
 fails to move leaves its target to be freed by its own number. Compaction's targets have no event at all: a file page is
 found again when it is removed from the page cache by name, an anonymous page is taken to be one of those that its task
 frees at a frame nobody allocated (assumption).
@@ -15,129 +15,31 @@ from __future__ import annotations
 
 import numpy as np
 
-from cma_gym.workloads.ftrace_books import Books, Count, find_fpage, has_room, log, with_room
+from cma_gym.workloads.ftrace_books import Books, Count, has_room, log, with_room
+from cma_gym.workloads.ftrace_cache import cache_add, cache_delete
+from cma_gym.workloads.ftrace_format import Gfp, TraceEvent
 from cma_gym.workloads.ftrace_jit import leaf
-from cma_gym.workloads.ftrace_kinds import (
-    EMPTY,
-    KERNEL_TASK,
-    NOBODY_TASK,
-    Code,
-    Kind,
-    Mark,
-    classify,
-    is_block_device,
-    kalloc_arg,
+from cma_gym.workloads.ftrace_kinds import EMPTY, KERNEL_TASK, NOBODY_TASK, Code, Kind, Mark, classify, kalloc_arg
+from cma_gym.workloads.ftrace_lives import (
+    is_moved_stranger,
+    lose,
+    move,
+    new_life,
+    old_life,
+    pop_target,
+    push_target,
+    reclaims,
+    task_at,
+    thread_at,
 )
-from cma_gym.workloads.ftrace_text import Gfp, TraceEvent
 
 # NumPy integers, not enums or literals: the compiler makes a version of a function for each distinct type it is given.
-_ZERO, _ONE, _KERNEL = np.int64(0), np.int64(1), np.int64(KERNEL_TASK)
-_FILE, _BUFFER, _MOVABLE = np.int64(Kind.FILE), np.int64(Kind.BUFFER), np.int64(Mark.MOVABLE)
-_ANON, _BDEV = np.int64(Kind.ANON), np.int64(Kind.BDEV)
-_CREATE, _ONLY_FIND = np.bool_(True), np.bool_(False)
-
-
-@leaf
-def _thread_at(books, pid):
-    """Index of a pid's thread, made at first sight."""
-    at = books.pid[pid].thread
-    if at == 0:
-        state = books.state[0]
-        state.nr_threads += 1
-        at = np.int32(state.nr_threads)
-        books.pid[pid].thread = at
-        thread = books.thread[at - 1]
-        thread.queue_head = -1
-        thread.queue_tail = -1
-    return np.int64(at) - 1
-
-
-@leaf
-def _task_at(books, tgid, born):
-    """Index of a thread group's task, made at first use."""
-    at = books.pid[tgid].task
-    if at == 0:
-        state = books.state[0]
-        at = np.int32(state.nr_tasks)
-        state.nr_tasks += 1
-        books.pid[tgid].task = at
-        task = books.task[at]
-        task.pid = tgid
-        task.born = born
-        task.dead = 0
-        task.lost_head = -1
-        task.lost_tail = -1
-    return np.int64(at)
-
-
-@leaf
-def _reclaims(thread):
-    return thread.reclaim != 0 or thread.kswapd != 0
-
-
-@leaf
-def _new_life(books, task, pfn, kind, mark, arg, frames):
-    state = books.state[0]
-    ident = state.nr_lives
-    state.nr_lives += 1
-    life = books.life[ident]
-    life.task = task
-    life.fpage = -1
-    life.link = -1
-    life.pfn = pfn
-    life.left = frames
-    life.arg = arg
-    life.kind = kind
-    life.mark = mark
-    return ident
-
-
-@leaf
-def _push_target(books, thread, ident):
-    books.life[ident].mark |= Mark.QUEUED
-    books.life[ident].link = -1
-    if thread.queue_head < 0:
-        thread.queue_head = ident
-    else:
-        books.life[thread.queue_tail].link = ident
-    thread.queue_tail = ident
-
-
-@leaf
-def _pop_target(books, thread):
-    """The oldest target that still waits for its page; -1 if none."""
-    while thread.queue_head >= 0:
-        ident = thread.queue_head
-        thread.queue_head = books.life[ident].link
-        if books.life[ident].mark & Mark.QUEUED:
-            books.life[ident].mark &= ~np.uint16(Mark.QUEUED)
-            return ident
-    return np.int64(-1)
-
-
-@leaf
-def _lose(books, ident):
-    """An anonymous page goes where no event tells; remember it with its task."""
-    life = books.life[ident]
-    task = books.task[life.task]
-    life.pfn = -1
-    life.link = -1
-    if task.lost_head < 0:
-        task.lost_head = ident
-    else:
-        books.life[task.lost_tail].link = ident
-    task.lost_tail = ident
-
-
-@leaf
-def _move(books, ident, target):
-    """The page of life `ident` now lies in the frame allocated as `target`."""
-    life, there = books.life[ident], books.life[target]
-    books.frame[there.pfn] = np.int32((ident + 1) << 1 | 1)
-    life.pfn = there.pfn
-    there.kind = Kind.TARGET
-    there.pfn = -1
-    books.state[0].counts[Count.MOVED] += 1
+_ZERO = np.int64(0)
+_ONE = np.int64(1)
+_KERNEL = np.int64(KERNEL_TASK)
+_BUFFER = np.int64(Kind.BUFFER)
+_MOVABLE = np.int64(Mark.MOVABLE)
+_ANON = np.int64(Kind.ANON)
 
 
 @leaf
@@ -148,21 +50,21 @@ def _free_user(books, thread, ident):
     anon = life.kind <= Kind.COPY
     if not anon and life.mark & Mark.UNCACHED:
         return
-    if _reclaims(thread):
+    if reclaims(thread):
         counts[Count.EVICTED] += anon
         if anon:
             log(books, Code.EVICT, ident)
             return
     else:
-        target = _pop_target(books, thread)
+        target = pop_target(books, thread)
         if target >= 0:
-            _move(books, ident, target)
+            move(books, ident, target)
             return
         if thread.compaction or thread.cma:
             counts[Count.LOST_MOVES] += 1
             life.pfn = -1
             if anon:
-                _lose(books, ident)
+                lose(books, ident)
             return
     if anon:
         log(books, Code.EVICT if life.mark & Mark.WRITTEN else Code.FREE, ident)
@@ -173,22 +75,15 @@ def _free_user(books, thread, ident):
 
 
 @leaf
-def _old_life(books, task, kind, mark):
-    """A page shows by its end that it was there when the recording began."""
-    books.state[0].counts[Count.OLD_PAGES] += 1
-    return _new_life(books, task, -_ONE, kind, mark | Mark.OLD, _ZERO, _ONE)
-
-
-@leaf
 def _free_unknown(books, thread, record, old):
     """A frame is freed that nobody was seen to allocate: compaction's target or, if `old`, older than the recording."""
     counts = books.state[0].counts
     if thread.compaction:
         counts[Count.RETURNED_FREES] += 1
         return
-    if _reclaims(thread):
+    if reclaims(thread):
         return
-    target = _pop_target(books, thread)
+    target = pop_target(books, thread)
     if target >= 0:
         # It moves on and stays unknown, under the life of the frame that it moves to.
         books.life[target].kind = Kind.TARGET
@@ -202,7 +97,7 @@ def _free_unknown(books, thread, record, old):
         counts[Count.FOUND_FREES] += 1
         log(books, Code.FREE, ident)
     elif old and record.order == 0 and record.tgid != 0 and not thread.born and not thread.cma:
-        log(books, Code.FREE, _old_life(books, _task_at(books, record.tgid, _ZERO), _ANON, _MOVABLE))
+        log(books, Code.FREE, old_life(books, task_at(books, record.tgid, _ZERO), _ANON, _MOVABLE))
 
 
 @leaf
@@ -210,7 +105,8 @@ def _free_known(books, thread, ident, record):
     """The frame of a known life is freed; the frame no longer names it."""
     life = books.life[ident]
     kind = life.kind
-    if kind == Kind.KERNEL or kind == Kind.CANDIDATE or (Kind.FILE <= kind <= Kind.SHMEM and not life.mark & Mark.MOVABLE):
+    cached = Kind.FILE <= kind <= Kind.SHMEM
+    if kind == Kind.KERNEL or kind == Kind.CANDIDATE or (cached and not life.mark & Mark.MOVABLE):
         life.left -= 1
         life.mark &= ~np.uint16(Mark.QUEUED)
         if life.left == 0 and not life.mark & Mark.QUIET:
@@ -252,7 +148,7 @@ def _vacate(books, pfn):
     if life.kind == Kind.BUFFER:
         return False
     if life.kind == Kind.ANON or life.kind == Kind.COPY:
-        _lose(books, ident)
+        lose(books, ident)
     elif life.kind == Kind.KERNEL or life.kind == Kind.CANDIDATE or not life.mark & Mark.MOVABLE:
         life.left -= 1
         if life.left == 0 and not life.mark & Mark.QUIET:
@@ -282,31 +178,32 @@ def _page_alloc(books, record, thread):
         return
     gfp = np.int64(record.gfp)
     kind = classify(gfp, record.order, thread.cma != 0 and thread.reclaim == 0)
+    task = _KERNEL
     if kind == Kind.ANON or kind == Kind.COPY:
         _close_windows(books, thread)
+        task = task_at(books, record.tgid, thread.born)
     mark = np.int64(Mark.SEEN)
     mark |= Mark.MOVABLE if gfp & Gfp.MOVABLE else 0
     mark |= Mark.HIGHMEM if gfp & Gfp.HIGHMEM else 0
     mark |= Mark.WRITE if gfp & Gfp.WRITE else 0
-    busy = _reclaims(thread) or thread.cma != 0 or thread.compaction != 0
+    busy = reclaims(thread) or thread.cma != 0 or thread.compaction != 0
     if busy and (kind == Kind.KERNEL or kind == Kind.CANDIDATE):
         kind = np.int64(Kind.KERNEL)
         mark |= Mark.QUIET
         state.counts[Count.QUIET_PAGES] += np.int64(1) << record.order
-    task = _task_at(books, record.tgid, thread.born) if kind == Kind.ANON or kind == Kind.COPY else np.int64(KERNEL_TASK)
     pages = np.int64(1) << record.order
     state.low_pfn = min(state.low_pfn, record.pfn)
     state.high_pfn = max(state.high_pfn, record.pfn + pages - 1)
     if gfp & Gfp.MOVABLE:
         for pfn in range(record.pfn, record.pfn + pages):
-            _give(books, thread, _new_life(books, task, pfn, kind, mark, _ZERO, _ONE), pfn)
+            _give(books, thread, new_life(books, task, pfn, kind, mark, _ZERO, _ONE), pfn)
     else:
-        ident = _new_life(books, task, record.pfn, kind, mark, kalloc_arg(gfp, record.order), pages)
+        ident = new_life(books, task, record.pfn, kind, mark, kalloc_arg(gfp, record.order), pages)
         for pfn in range(record.pfn, record.pfn + pages):
             state.counts[Count.REUSED_FRAMES] += _vacate(books, pfn)
             books.frame[pfn] = np.int32((ident + 1) << 1 | 1)
         if kind == Kind.CANDIDATE:
-            _push_target(books, thread, ident)
+            push_target(books, thread, ident)
         if not mark & Mark.QUIET:
             log(books, Code.APPEAR, ident)
 
@@ -318,126 +215,9 @@ def _give(books, thread, ident, pfn):
     books.frame[pfn] = np.int32((ident + 1) << 1 | 1)
     kind = books.life[ident].kind
     if kind == Kind.TARGET or kind == Kind.CANDIDATE:
-        _push_target(books, thread, ident)
+        push_target(books, thread, ident)
     if kind == Kind.ANON or kind == Kind.COPY or kind == Kind.CANDIDATE:
         log(books, Code.APPEAR, ident)
-
-
-@leaf
-def _cache_add(books, record, thread):
-    """Pages enter the page cache under their file's name: now their kind is known."""
-    for i in range(np.int64(1) << record.order):
-        entry = books.frame[record.pfn + i]
-        ident = np.int64(entry >> 1) - 1
-        task = _task_at(books, record.tgid, thread.born)
-        if ident < 0:
-            books.state[0].counts[Count.UNKNOWN_ADDS] += 1
-            ident = _new_life(books, task, record.pfn + i, _FILE, _MOVABLE, _ZERO, _ONE)
-            books.frame[record.pfn + i] = np.int32((ident + 1) << 1)
-        life = books.life[ident]
-        if life.left > 1 or life.kind == Kind.TARGET:
-            continue  # one frame of a block of kernel memory cannot be named alone
-        fpage = find_fpage(books, record.dev, record.ino, record.index + i, _CREATE)
-        kind = Kind.BDEV if is_block_device(record.dev, record.ino, life.mark) else Kind.FILE
-        before = books.fpage[fpage].life - 1
-        if before >= 0 and before != ident:
-            books.life[before].mark |= Mark.UNCACHED
-        books.fpage[fpage].life = ident + 1
-        books.fpage[fpage].kind = kind
-        life.kind = kind
-        life.fpage = fpage
-        life.mark &= ~np.uint16(Mark.QUEUED | Mark.UNCACHED)
-        if life.mark & Mark.MOVABLE:
-            life.task = task
-            log(books, Code.CACHE, ident)
-
-
-@leaf
-def _set_right(books, pfn, ident, current):
-    """Frame `pfn` holds life `current`, whatever (`ident`, or -1) was believed there; exchange the two."""
-    books.state[0].counts[Count.CORRECTED] += 1
-    elsewhere = books.life[current].pfn
-    if elsewhere >= 0:
-        known = books.frame[elsewhere] & 1
-        books.frame[elsewhere] = np.int32((ident + 1) << 1 | known) if ident >= 0 else np.int32(EMPTY)
-    if ident >= 0:
-        books.life[ident].pfn = elsewhere
-    known = books.frame[pfn] & 1 if books.frame[pfn] > EMPTY else 0
-    books.frame[pfn] = np.int32((current + 1) << 1 | known)
-    books.life[current].pfn = pfn
-
-
-@leaf
-def _uncache_named(books, pfn, ident, fpage, evicted):
-    """A page of a known file page leaves the cache."""
-    current = np.int64(books.fpage[fpage].life) - 1
-    if current >= 0 and current != ident:
-        movable = books.life[current].mark & Mark.MOVABLE
-        if movable and (ident < 0 or (books.life[ident].kind <= Kind.SHMEM and books.life[ident].mark & Mark.MOVABLE)):
-            _set_right(books, pfn, ident, current)
-        ident = current
-    if ident >= 0:
-        books.life[ident].mark |= Mark.UNCACHED
-    books.fpage[fpage].life = 0
-    if evicted:
-        books.state[0].counts[Count.EVICTED] += 1
-    else:
-        log(books, Code.TRUNCATE, fpage)
-
-
-@leaf
-def _is_moved_stranger(books, entry):
-    """Whether a frame holds a page that is older than the recording and was seen to move there."""
-    if entry <= EMPTY:
-        return False
-    life = books.life[(entry >> 1) - 1]
-    return life.kind == Kind.TARGET and not life.mark & Mark.QUEUED
-
-
-@leaf
-def _old_file_page(books, record, pfn, index, evicted):
-    """A file page that is older than the recording leaves the cache. Block-device pages are taken to be unmovable."""
-    fpage = find_fpage(books, record.dev, record.ino, index, _CREATE)
-    is_device = is_block_device(record.dev, record.ino, _ZERO)
-    ident = _old_life(books, _KERNEL, _BDEV if is_device else _FILE, _ZERO if is_device else _MOVABLE)
-    known = books.frame[pfn] & 1
-    books.frame[pfn] = np.int32((ident + 1) << 1 | known)
-    life = books.life[ident]
-    life.fpage = fpage
-    life.pfn = pfn
-    life.mark |= Mark.UNCACHED
-    if evicted:
-        books.state[0].counts[Count.EVICTED] += 1
-    elif not is_device:
-        log(books, Code.TRUNCATE, fpage)
-
-
-@leaf
-def _cache_delete(books, record, thread):
-    """Pages leave the page cache: truncated, or evicted by reclaim or for a contiguous allocation."""
-    evicted = _reclaims(thread) or thread.cma != 0
-    for i in range(np.int64(1) << record.order):
-        pfn = record.pfn + i
-        ident = np.int64(books.frame[pfn] >> 1) - 1
-        fpage = find_fpage(books, record.dev, record.ino, record.index + i, _ONLY_FIND)
-        if fpage >= 0:
-            _uncache_named(books, pfn, ident, fpage, evicted)
-        elif ident >= 0 and books.life[ident].kind <= Kind.COPY:
-            # Never added by name and yet in a page cache: tmpfs, which has no event for that.
-            fpage = find_fpage(books, record.dev, record.ino, record.index + i, _CREATE)
-            books.fpage[fpage].kind = Kind.SHMEM
-            life = books.life[ident]
-            life.kind = Kind.SHMEM
-            life.fpage = fpage
-            life.mark |= Mark.UNCACHED
-            if not evicted:
-                log(books, Code.TRUNCATE, fpage)
-        else:
-            books.state[0].counts[Count.UNKNOWN_REMOVALS] += 1
-            if books.frame[pfn] == 0 or _is_moved_stranger(books, books.frame[pfn]):
-                _old_file_page(books, record, pfn, record.index + i, evicted)
-            elif ident >= 0:
-                books.life[ident].mark |= Mark.UNCACHED
 
 
 @leaf
@@ -448,7 +228,7 @@ def _cma_finish(books, record, thread):
     if record.failed or record.pfn <= 0:
         return
     last = min(record.pfn + record.count, len(books.frame))
-    ident = _new_life(books, _KERNEL, record.pfn, _BUFFER, _ZERO, _ZERO, last - record.pfn)
+    ident = new_life(books, _KERNEL, record.pfn, _BUFFER, _ZERO, _ZERO, last - record.pfn)
     for pfn in range(record.pfn, last):
         books.state[0].counts[Count.LEFT_IN_AREA] += _vacate(books, pfn)
         books.frame[pfn] = np.int32((ident + 1) << 1 | 1)
@@ -476,7 +256,7 @@ def _end_task(books, pid):
 def _fork_or_exit(books, record, thread):
     pid = record.child if record.event == TraceEvent.FORK else record.pid
     _end_task(books, pid)
-    other = books.thread[_thread_at(books, pid)]
+    other = books.thread[thread_at(books, pid)]
     other.reclaim, other.cma, other.compaction, other.kswapd, other.queue_head = 0, 0, 0, 0, -1
     other.born = 1 if record.event == TraceEvent.FORK else 0
 
@@ -512,8 +292,8 @@ def _windows(books, record, thread):
         entry = books.frame[record.pfn]
         if entry > EMPTY:
             books.life[(entry >> 1) - 1].mark |= Mark.WRITTEN
-        if record.anon and (entry == 0 or _is_moved_stranger(books, entry)):
-            ident = _old_life(books, np.int64(NOBODY_TASK), _ANON, _MOVABLE | Mark.WRITTEN)
+        if record.anon and (entry == 0 or is_moved_stranger(books, entry)):
+            ident = old_life(books, np.int64(NOBODY_TASK), _ANON, _MOVABLE | Mark.WRITTEN)
             books.life[ident].pfn = record.pfn
             books.frame[record.pfn] = np.int32((ident + 1) << 1 | (entry & 1))
 
@@ -533,16 +313,16 @@ def _follow(books, records, first, last):
             state.counts[Count.TIME_BACKWARDS] += 1
         else:
             state.time = now
-        thread = books.thread[_thread_at(books, record.pid)]
+        thread = books.thread[thread_at(books, record.pid)]
         event = record.event
         if event == TraceEvent.PAGE_FREE:
             _page_free(books, record, thread)
         elif event == TraceEvent.PAGE_ALLOC:
             _page_alloc(books, record, thread)
         elif event == TraceEvent.CACHE_ADD:
-            _cache_add(books, record, thread)
+            cache_add(books, record, thread)
         elif event == TraceEvent.CACHE_DELETE:
-            _cache_delete(books, record, thread)
+            cache_delete(books, record, thread)
         elif event == TraceEvent.FORK or event == TraceEvent.EXIT:
             _fork_or_exit(books, record, thread)
         else:
@@ -551,7 +331,7 @@ def _follow(books, records, first, last):
 
 
 def follow(books: Books, records: np.ndarray) -> Books:
-    """Take records of `ftrace_text.record_dtype` into the books; returns them, with larger tables where needed."""
+    """Take records of `ftrace_format.record_dtype` into the books; returns them, with larger tables where needed."""
     if not len(records):
         return books
     named = np.where(records["pfn"] < 0, 0, records["pfn"]) + (1 << records["order"].astype(np.int64))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numba
 
@@ -26,14 +26,16 @@ def _digest() -> str:
     return digest.hexdigest()[:16]
 
 
-_CORE_FOLDER = numba.config.CACHE_DIR
+_config: Any = numba.config
+_CORE_FOLDER = _config.CACHE_DIR
 _FOLDER = str(Path(_CORE_FOLDER).parent / f"ftrace-{_digest()}")
 
 
 def leaf(function: _Function) -> _Function:
     """Compile a function of the trace reader: cached on disk in the reader's own folder, C arithmetic."""
-    numba.config.CACHE_DIR = _FOLDER
+    _config.CACHE_DIR = _FOLDER
     try:
-        return numba.njit(cache=True, error_model="numpy")(function)
+        compiled: Any = numba.njit(cache=True, error_model="numpy")(function)
+        return compiled  # type: ignore[no-any-return]
     finally:
-        numba.config.CACHE_DIR = _CORE_FOLDER
+        _config.CACHE_DIR = _CORE_FOLDER

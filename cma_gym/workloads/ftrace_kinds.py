@@ -2,27 +2,32 @@
 
 A page's kind is read from the gfp flags of its allocation and from the page-cache events that name it later:
 
-| kind | rule | Linux |
-|---|---|---|
-| anonymous | movable, for user space, zero-filled (`__GFP_ZERO`), or huge (`__GFP_NOMEMALLOC`) | vma_alloc_zeroed_movable_folio() |
-| anonymous (copy) | as above without `__GFP_ZERO`, never in the page cache: swap-in or copy-on-write | alloc_swap_folio(), wp_page_copy() |
-| shmem | as copy, but removed from the page cache later: tmpfs does not trace additions | shmem_alloc_folio(), truncate_inode_folio() |
-| file | added to the page cache of any other inode | filemap_add_folio() |
-| file, never added | movable, for user space, with the flags of read-ahead or of a write: lost a race | page_cache_ra_unbounded() |
-| bdev | added to the page cache of an inode of the bdev file system | grow_dev_folio(), blkdev_readahead() |
-| zsmalloc | movable, may be in high memory, not for user space | zs_malloc() from zram_write_page() |
-| migration target | movable, for user space, by a task inside cma_alloc(), outside direct reclaim | alloc_migration_target() |
-| kernel | anything else | |
+anonymous         movable, for user space, zero-filled (`__GFP_ZERO`) or huge (`__GFP_NOMEMALLOC`)
+                  Linux: vma_alloc_zeroed_movable_folio(), vma_alloc_anon_folio_pmd()
+anonymous (copy)  as above without `__GFP_ZERO`, never in the page cache: swap-in or copy-on-write
+                  Linux: alloc_swap_folio(), wp_page_copy()
+shmem             as copy, but removed from the page cache later: tmpfs does not trace additions
+                  Linux: shmem_alloc_folio(), truncate_inode_folio()
+file              added to the page cache of any other inode, or meant to be: movable, for user space, with the flags
+                  of read-ahead or of a write (a page that loses a race is freed without having been added)
+                  Linux: page_cache_ra_unbounded(), filemap_add_folio()
+bdev              added to the page cache of an inode of the bdev file system
+                  Linux: grow_dev_folio(), blkdev_readahead()
+zsmalloc          movable, may be in high memory, not for user space
+                  Linux: zs_malloc() from zram_write_page()
+migration target  movable, for user space, by a task inside cma_alloc(), outside direct reclaim; not counted by kind
+                  Linux: alloc_migration_target()
+kernel            anything else
 
 The bdev file system is anonymous (major 0) and numbers its inodes by device: dev 0:3 ino fe00000 is 254:0. Kernels
-before 5.11 leave the inode number 0. Its mapping allows no `__GFP_HIGHMEM`, other page caches do, which keeps overlayfs,
-fuse and the like (major 0 too) apart.
+before 5.11 leave the inode number 0. Its mapping allows no `__GFP_HIGHMEM`, other page caches do, which keeps
+overlayfs, fuse and the like (major 0 too) apart.
 
 Assumptions, since a stock kernel does not say: that a movable page without `__GFP_HIGHMEM` and without `__GFP_HARDWALL`
 is page cache (sb_getblk() of a file system's own metadata); that shmem which is still alive at the end of the recording
 is anonymous (it is as movable and as swappable); that a single frame which was allocated before the recording and is
-freed by a task is anonymous memory of that task (other kinds are a few per cent); that tasks which share memory are threads only where the recording has
-the column of thread group ids.
+freed by a task is anonymous memory of that task (other kinds are a few per cent); that threads share memory with others
+only where the recording has the column of thread group ids.
 """
 
 from __future__ import annotations
@@ -32,8 +37,9 @@ from enum import IntEnum
 import numpy as np
 
 from cma_gym.machine.events import KALLOC_ORDER_SHIFT, KallocFlag
+from cma_gym.mm.mmzone import NR_PAGE_ORDERS
+from cma_gym.workloads.ftrace_format import Gfp
 from cma_gym.workloads.ftrace_jit import leaf
-from cma_gym.workloads.ftrace_text import Gfp
 
 
 class Kind(IntEnum):
@@ -154,8 +160,11 @@ def classify(gfp, order, in_cma):
 
 @leaf
 def kalloc_arg(gfp, order):
-    """KallocFlag and order of kernel memory. Slab and page tables are told by how SLUB and pagetable_alloc() ask."""
-    arg = np.int64(order) << KALLOC_ORDER_SHIFT
+    """KallocFlag and order of kernel memory. Slab and page tables are told by how SLUB and pagetable_alloc() ask.
+
+    Blocks above the model's largest order (arm64 with large pages has them) count as blocks of that order.
+    """
+    arg = np.int64(min(order, NR_PAGE_ORDERS - 1)) << KALLOC_ORDER_SHIFT
     if gfp & Gfp.RECLAIMABLE:
         arg |= KallocFlag.RECLAIMABLE | KallocFlag.SLAB
     elif gfp & Gfp.COMP and gfp & Gfp.NORETRY and not gfp & Gfp.HARDWALL:

@@ -9,23 +9,24 @@ from typing import Any
 
 import numpy as np
 
-from cma_gym.machine.events import Op
+from cma_gym.machine.events import KALLOC_ORDER_SHIFT, Op
 from cma_gym.workloads.ftrace_books import Books, Count
 from cma_gym.workloads.ftrace_cma import Demand
+from cma_gym.workloads.ftrace_format import KNOWN_EVENTS, UNKNOWN_CHARS, Skip
 from cma_gym.workloads.ftrace_kinds import KIND_NAMES, Kind, Mark
 from cma_gym.workloads.ftrace_source import TraceSource
-from cma_gym.workloads.ftrace_text import KNOWN_EVENTS, UNKNOWN_CHARS, Skip
 
 ASSUMPTIONS = (
     "a swap-in is of the page of that task that has been in swap longest; a stock kernel does not say which",
-    "zero-filled pages and copies are written, swap-ins and read-ahead are read; accesses to pages in memory have no event",
+    "zero-filled pages and copies are written, swap-ins and read-ahead are read; other use has no event",
     "each pid is a task of its own, unless the recording has the column of thread group ids",
     "tasks that started during the recording are background applications, the others belong to the system",
-    "movable block-device cache is held by the journal for 5 s after it was read; the recording does not show references",
+    "movable block-device cache is held by the journal for 5 s after it was read; references have no event",
+    "pages older than the recording appear at its begin if their end is in it; frames freed by a task are its own",
     "attempts of one size by one task within 500 ms are one demand; a failed one wanted as much as its largest equal",
     "page cache that a request may not move (raw block-device reads) lives as long as it did in the recording",
 )
-_MACHINE_EVENTS = ("mm_page_free", "mm_filemap_add_to_page_cache", "mm_filemap_delete_from_page_cache")
+_NEEDED_EVENTS = ("mm_page_free", "mm_filemap_add_to_page_cache", "mm_filemap_delete_from_page_cache")
 _LISTED_DEMANDS = 10_000
 
 
@@ -107,6 +108,8 @@ def make_report(source: TraceSource, parser: np.record, books: Books, demands: l
     if source.unfinished:
         skipped["unfinished"], first["unfinished"] = 1, source.lines + 1
     state = books.state[0]
+    counts = {count.name.lower(): int(state["counts"][count]) for count in Count}
+    counts["migration_targets"] = _targets(books)
     return TraceReport(
         lines=source.lines + source.unfinished,
         header_lines=int(parser["headers"]),
@@ -117,7 +120,7 @@ def make_report(source: TraceSource, parser: np.record, books: Books, demands: l
         lost_events=int(parser["lost_events"]),
         first_lost_line=int(parser["lost_line"]),
         pages_allocated_by_kind=pages_by_kind(books),
-        counts={count.name.lower(): int(state["counts"][count]) for count in Count} | {"migration_targets": _targets(books)},
+        counts=counts,
         cma_demands=demands,
         duration_s=int(state["time"]) / 1e9,
         tasks=int(np.count_nonzero(books.task["pid"][: int(state["nr_tasks"])])),
@@ -126,10 +129,11 @@ def make_report(source: TraceSource, parser: np.record, books: Books, demands: l
 
 
 def _unknown(parser: np.record) -> dict[str, int]:
-    found = {}
+    found: dict[str, int] = {}
     for slot in range(int(parser["unknown_used"])):
         text = bytes(parser["unknown_text"][slot]).split(b"\0")[0].decode("ascii", "replace")
-        name = "".join(char if char.isprintable() else "?" for char in text) + ("..." if len(text) == UNKNOWN_CHARS else "")
+        name = "".join(char if char.isprintable() else "?" for char in text)
+        name += "..." if len(text) == UNKNOWN_CHARS else ""
         found[name] = found.get(name, 0) + int(parser["unknown_count"][slot])
     if parser["unknown_more"]:
         found["(others)"] = int(parser["unknown_more"])
@@ -140,7 +144,7 @@ def _allocated(books: Books) -> tuple[np.ndarray, np.ndarray]:
     """Kind and pages of every allocation that the recording shows."""
     life = books.life[: int(books.state[0]["nr_lives"])]
     life = life[(life["mark"] & Mark.SEEN) != 0]
-    order = np.where(life["mark"] & Mark.MOVABLE, 0, life["arg"] >> 4)
+    order = np.where(life["mark"] & Mark.MOVABLE, 0, life["arg"] >> KALLOC_ORDER_SHIFT)
     return life["kind"], np.int64(1) << order.astype(np.int64)
 
 
@@ -163,7 +167,7 @@ def _notes(parser: np.record, events: dict[str, int]) -> list[str]:
     """What the reader of the report should know about the recording."""
     notes = [
         f"no {name} event in the recording; enable it and record again for a complete workload"
-        for name in _MACHINE_EVENTS
+        for name in _NEEDED_EVENTS
         if name not in events
     ]
     if parser["lost_lines"]:

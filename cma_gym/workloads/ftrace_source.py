@@ -155,7 +155,7 @@ class TraceSource:
             memory[:kept] = memory[used : used + kept]
 
     def _read(self, target: memoryview) -> int:
-        """Fill `target` as far as the file reaches; damage is reported only after what lies before it was handed out."""
+        """Fill `target` as far as the file reaches; damage is reported after what lies before it was handed out."""
         got = 0
         while got < len(target) and self._damage is None:
             try:

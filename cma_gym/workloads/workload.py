@@ -128,5 +128,7 @@ def load(path: str | os.PathLike[str]) -> Workload:
         raise WorkloadError(f"{path}: not a workload file ({error}); make it again with import-trace") from None
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise WorkloadError(f"{path}: written in another format than {FORMAT}; make it again with import-trace")
+    if events.dtype == event_dtype:
+        events = events.view(event_dtype)  # a stored dtype is equal but has lost its alignment flag
     sizes = {key: int(header[key]) for key in ("nr_vpages", "nr_fpages", "nr_tasks")}
     return Workload(name=str(header["name"]), events=events, meta=header.get("meta", {}), **sizes).check()

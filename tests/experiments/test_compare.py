@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,8 @@ from experiments.comparison import Row, Unit
 from experiments.results import read_results, reusable, unit_of, write_results
 
 from small_comparison import SETTINGS, compare_words  # isort: skip - beside this file
+
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def test_rows_are_the_same_whatever_the_number_of_processes(tmp_path: Path) -> None:
@@ -100,6 +104,14 @@ def test_a_trace_runs_on_the_machine_it_was_made_on(tmp_path: Path) -> None:
     machine = json.loads(rows[0]["machine"])
     assert (machine["ram_mb"], machine["cma_mb"]) == (64, 8)
     assert [(row["workload"], row["seed"], row["whole_demands"]) for row in rows] == [("trace", 0, 1), ("trace", 1, 1)]
+
+
+def test_a_trace_runs_in_a_process_that_saw_no_other_workload(tmp_path: Path) -> None:
+    """Arrays from a file have lost the alignment of their type, which compiled code insists on."""
+    words = ["compare", "--workload", str(trace(tmp_path / "trace.npz")), "--systems", "cma_first", "--seeds", "0"]
+    asked = [sys.executable, "-m", "experiments", *words]
+    done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[:500]
 
 
 def test_a_trace_of_another_machine_can_be_run_on_ours(tmp_path: Path) -> None:

@@ -39,6 +39,12 @@ def test_bootstrap_of_equal_values_is_a_point() -> None:
     assert bootstrap([2.0] * 8) == (2.0, 2.0)
 
 
+def test_one_value_has_no_interval() -> None:
+    low, high = bootstrap([3.0])
+    assert math.isnan(low) and math.isnan(high)
+    assert math.isnan(paired([1], [0]).low)
+
+
 def test_bootstrap_is_near_the_normal_interval_and_repeatable() -> None:
     values = np.random.default_rng(0).normal(10, 2, size=400)
     low, high = bootstrap(values)

@@ -211,7 +211,7 @@ def file_or_task(mem, event, pick, each):
         event.op = Op.MLOCK
         event.nr = 1 + random_below(mem, 6)
         event.arg = random_below(mem, 2)
-    elif pick < 90:
+    elif pick < 88:
         event.op = Op.EXIT
     elif pick < 94:
         event.op = Op.SPAWN

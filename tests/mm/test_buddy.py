@@ -16,7 +16,7 @@ def take(m: Tiny, order: int, kind: int = MOVABLE, flags: int = 0) -> int:
     return m.do(Do.RMQUEUE_BUDDY, DMA32, order, kind, flags, PageKind.KERNEL)
 
 
-def through_pcp(m: Tiny, kind: int = MOVABLE, flags: int = 0, *, order: int = 0, cpu: int = 0, zone: int = DMA32) -> int:
+def through_pcp(m: Tiny, kind: int = MOVABLE, flags: int = 0, order: int = 0, cpu: int = 0, zone: int = DMA32) -> int:
     return m.do(Do.RMQUEUE, zone, cpu, order, kind, flags, PageKind.KERNEL)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from driver import SHAPE
-from tiny import CMA_ZONE, DMA32, EACH, LONG_NS, MOVABLE_ZONE, MS, Do, Tiny
+from tiny import CMA_ZONE, DMA32, LONG_NS, MOVABLE_ZONE, MS, PAINTED, Do, Tiny
 
 from cma_gym.machine.events import FileFlag, Op
 from cma_gym.mm.mmzone import Cost, DemandState, Holder, MigrateType, PageFlag, PageKind, VmEvent
@@ -106,7 +106,7 @@ def test_pages_in_the_way_are_moved_out():
     assert m.kinds(32) == {"o": 32}
     assert m.kinds(0, 32) == {"a": 3, "m": 3}
     assert m.events(VmEvent.CMA_MIGRATED) == 6
-    assert all(0 <= m.mem["pte"]["entry"][EACH + n] < 32 for n in range(3))
+    assert all(0 <= m.mem["pte"]["entry"][PAINTED + n] < 32 for n in range(3))
     m.validate()
 
 
@@ -143,7 +143,7 @@ def test_pinned_anonymous_pages_are_not_even_isolated():
 
 
 def test_a_page_that_cannot_move_stops_the_attempt_at_its_batch():
-    """Kernel fact 5: batches are of 32 pages; what was moved out before stays out, what comes after is not looked at."""
+    """Kernel fact 5: batches are of 32 pages; what was moved out before stays out, the rest is not looked at."""
     m = Tiny(256, 128, migrate_into_cma=False)
     rows = ["C ffffffffffffffff"] * 8
     rows[3] = "C ffffFfffffffffff"
@@ -211,6 +211,7 @@ def test_without_room_for_the_copies_the_attempt_ends_at_once():
     m.paint(FULL * 2)
     m.paint("C aaa.............", first=2)
     assert m.do(Do.CONTIG, 32, 64) == ENOMEM
+    assert m.events(VmEvent.OOM_KILL) == 0
     assert m.kinds(32) == {"a": 3}
     m.validate()
 
@@ -372,7 +373,7 @@ def test_pieces_that_were_obtained_are_kept_between_tries_and_given_back_in_the_
 def test_lending_stops_while_a_demand_is_waited_for():
     for stops, borrowed in ((True, 0), (False, 4)):
         m = Tiny(64, 32, lending_stops_while_busy=stops)
-            m.paint("C d...............", first=2)
+        m.paint("C d...............", first=2)
         demand(m, 32)
         m.touch(1, 0, 4, action=2)
         assert m.kinds(32).get("a", 0) == borrowed

@@ -78,8 +78,8 @@ def test_lower_zones_are_kept_from_users_of_higher_ones():
     machine = Zones(dma32=1024, normal=2048, highmem=512, cma=256)
     reserve = machine.zones["lowmem_reserve"]
     pages = PAGES_PER_MB
-    assert list(reserve[DMA32]) == [0, 2048 * pages // 256, 2560 * pages // 256, 2560 * pages // 256, 2816 * pages // 256]
-    assert list(reserve[NORMAL]) == [0, 0, 512 * pages // 32, 512 * pages // 32, 768 * pages // 32]
+    assert list(reserve[DMA32]) == [above_mb * pages // 256 for above_mb in (0, 2048, 2560, 2560, 2816)]
+    assert list(reserve[NORMAL]) == [above_mb * pages // 32 for above_mb in (0, 0, 512, 512, 768)]
     assert list(reserve[HIGHMEM]) == [0, 0, 0, 0, 0]
     marks = machine.zones["watermark"][:, 2]
     assert machine.node.totalreserve_pages == sum(marks) + 2816 + 768 * 8

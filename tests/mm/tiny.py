@@ -48,6 +48,8 @@ KINDS = {sign: kind for kind, sign in SIGNS.items()}
 TYPE_SIGNS = "UMRHCI"
 EACH = SHAPE.nr_vpages // SHAPE.nr_tasks
 """Virtual pages of a task; task n has those from n * EACH on."""
+PAINTED = 8 * EACH
+"""First virtual page of painted anonymous pages; tasks from 8 on should not be used beside them."""
 DMA32 = int(ZoneType.DMA32)
 NORMAL = int(ZoneType.NORMAL)
 MOVABLE_ZONE = int(ZoneType.MOVABLE)
@@ -95,9 +97,8 @@ class Tiny:
         low_end = nr_pages - high_pages
         first_head = len(mem["page"]) - nr_list_heads()
         below = low_end - cma_pages
-        self.do(
-            Do.BOOT, below, low_end, low_end, nr_pages, kernel.zone_cma, nr_swap, kernel_pages, profile == "v4_6", first_head
-        )
+        ends = (below, low_end, low_end, nr_pages)
+        self.do(Do.BOOT, *ends, kernel.zone_cma, nr_swap, kernel_pages, profile == "v4_6", first_head)
         if not watermarks:
             mem["zones"]["watermark"] = 0
             mem["zones"]["lowmem_reserve"] = 0
@@ -105,8 +106,8 @@ class Tiny:
         if pcp is not None:
             mem["zones"]["pcp"]["batch"], mem["zones"]["pcp"]["high"] = pcp
         mem["task"][1] = (1, 0, EACH, EACH, 0, 0, 0)
-        self.next_index = EACH
-        """Next virtual page, and file page less EACH, that a painted page gets."""
+        self.next_vpage = PAINTED
+        self.next_fpage = 0
 
     @property
     def mem(self) -> Any:
@@ -192,13 +193,17 @@ class Tiny:
         self.do(Do.DRAIN_LRU)
         self.validate()
 
-    def put(self, pfn: int, kind: PageKind, task: int = 1, index: int | None = None) -> int:
-        """Make a free page one of this kind; its virtual page (file pages: + EACH)."""
-        if index is None:
-            index = self.next_index
-            self.next_index += 1
-        is_file = kind in (PageKind.FILE, PageKind.BDEV, PageKind.SHMEM)
-        assert self.do(Do.PUT, pfn, kind, index - EACH if is_file else index, task), f"page {pfn} is not free"
+    def put(self, pfn: int, kind: PageKind, task: int = 1) -> int:
+        """Make a free page one of this kind, at the next virtual page from PAINTED on, or the next file page from 0 on;
+        which one.
+        """
+        if kind in (PageKind.FILE, PageKind.BDEV, PageKind.SHMEM):
+            index = self.next_fpage
+            self.next_fpage += 1
+        else:
+            index = self.next_vpage
+            self.next_vpage += 1
+        assert self.do(Do.PUT, pfn, kind, index, task), f"page {pfn} is not free"
         return index
 
     def hold(self, pfn: int, ns: int = LONG_NS, holder: Holder = Holder.DRIVER) -> None:

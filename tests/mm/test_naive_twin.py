@@ -1,0 +1,86 @@
+"""The buddy allocator and cma_alloc() against the naive twin, on random traces."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import pytest
+from naive import Naive
+from tiny import DMA32, Do, Tiny
+
+from cma_gym.mm.mmzone import MigrateType, PageFlag, PageKind
+from cma_gym.mm.page_alloc import ALLOC_CMA, ALLOC_CMA_FIRST, ALLOC_NO_STEAL
+
+STEPS = 60 if numba.config.DISABLE_JIT else 600
+
+
+def counts(m: Tiny) -> dict[tuple[int, int], int]:
+    """Number of free blocks of the machine by (migratetype, order)."""
+    found: dict[tuple[int, int], int] = {}
+    for pfn in np.flatnonzero(m.page["flag"][: m.mem["nr_pages"]] & PageFlag.BUDDY):
+        kind = m.mem["pageblock"]["migratetype"][pfn >> m.mem["kernel"]["pageblock_order"]]
+        key = (int(kind), int(m.page["order"][pfn]))
+        found[key] = found.get(key, 0) + 1
+    return found
+
+
+class Trace:
+    """Random operations on both."""
+
+    def __init__(self, seed: int, ratio: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.m = Tiny(256, 64, cma_pcp="none", cma_ratio=ratio, profile="v6_12")
+        self.twin = Naive(256, 64, 4, ratio)
+        self.blocks: list[tuple[int, int]] = []
+        self.buffers: list[tuple[int, int]] = []
+
+    def alloc(self) -> None:
+        order = int(self.rng.choice(6, p=(0.5, 0.2, 0.1, 0.1, 0.05, 0.05)))
+        kind = MigrateType(int(self.rng.choice(3, p=(0.2, 0.7, 0.1))))
+        flags = int(self.rng.choice((0, ALLOC_CMA, ALLOC_CMA | ALLOC_CMA_FIRST))) if kind == MigrateType.MOVABLE else 0
+        flags |= ALLOC_NO_STEAL if self.rng.random() < 0.1 else 0
+        pfn = self.m.do(Do.RMQUEUE_BUDDY, DMA32, order, kind, flags, PageKind.KERNEL)
+        self.twin.take(order, kind, flags, pfn)
+        if pfn >= 0:
+            self.blocks.append((pfn, order))
+
+    def free(self) -> None:
+        if self.blocks:
+            pfn, order = self.blocks.pop(int(self.rng.integers(len(self.blocks))))
+            self.m.do(Do.FREE_BUDDY, pfn, order)
+            self.twin.give(pfn, order)
+
+    def cma_alloc(self) -> None:
+        nr_pages, align = int(self.rng.integers(1, 24)), int(self.rng.integers(0, 4))
+        pfn = self.m.do(Do.CMA_ALLOC, nr_pages, align)
+        assert pfn == self.twin.cma_alloc(nr_pages, align)
+        if pfn >= 0:
+            self.buffers.append((pfn, nr_pages))
+
+    def cma_release(self) -> None:
+        if self.buffers:
+            pfn, nr_pages = self.buffers.pop(int(self.rng.integers(len(self.buffers))))
+            self.m.do(Do.CMA_RELEASE, pfn, nr_pages)
+            self.twin.cma_release(pfn, nr_pages)
+
+    def compare(self) -> None:
+        assert counts(self.m) == self.twin.counts()
+        assert self.m.free() == self.twin.free_pages()
+        assert self.m.free_cma() == self.twin.free_pages(MigrateType.CMA)
+        assert list(self.m.mem["pageblock"]["migratetype"][:16]) == self.twin.types
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_naive_twin_agrees(seed):
+    trace = Trace(seed, ratio=(0, 2)[seed % 2])
+    for step in range(STEPS):
+        growing = step // 100 % 2 == 0
+        weights = (0.55, 0.33, 0.07, 0.05) if growing else (0.38, 0.5, 0.05, 0.07)
+        (trace.alloc, trace.free, trace.cma_alloc, trace.cma_release)[int(trace.rng.choice(4, p=weights))]()
+        trace.compare()
+    trace.m.validate()
+    while trace.blocks or trace.buffers:
+        trace.free()
+        trace.cma_release()
+    trace.compare()
+    assert trace.m.free() == 256
