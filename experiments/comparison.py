@@ -204,8 +204,8 @@ def run_unit(unit: Unit) -> Row:
 
     system = resolve(unit.policy)
     spec = MachineSpec.model_validate_json(unit.machine)
-    kernel = KernelConfig.for_profile(spec.profile, **system.kernel)
     workload = workload_of(unit.source, unit.machine, unit.seed)
+    kernel = KernelConfig.for_profile(spec.profile, **{**system.kernel, **workload.meta.get("kernel", {})})
     # A synthetic seed chooses the workload and nothing else; a recording leaves it only the boot to choose.
     boot_seed = unit.seed if "trace" in json.loads(unit.source) else 0
     result = run(spec, kernel, workload, system.decide, params=system.params, seed=boot_seed)

@@ -10,7 +10,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from cma_gym.machine.events import FileFlag, Op, TouchFlag, event_dtype
+from cma_gym.machine.events import FileFlag, Op, TouchFlag
 from cma_gym.machine.ops import RUN_PAGES
 from cma_gym.machine.step import answer_one, ask_for_zsmalloc, background, begin_event, dispatch, end_event, idle_until
 from cma_gym.mm.cma import cma_alloc, cma_release, find_next_zero_area, run_demands, start_demand
@@ -404,6 +404,3 @@ def operate(mems, i, op, args, events):
     if Do.ISOLATE <= op <= Do.RUN_DEMANDS or op == Do.COMPACT or op == Do.COMPACT_ZONE:
         return operate_contig(mem, op, args)
     return operate_rest(mem, op, args, events)
-
-
-NO_EVENT = np.zeros(1, event_dtype)

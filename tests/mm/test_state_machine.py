@@ -26,6 +26,7 @@ LAYOUTS = (
     {"profile": "v4_6"},
     {"profile": "v4_6", "zone_cma": True, "high_pages": 64},
 )
+FILES = ((0, 0), (350, FileFlag.SHMEM), (700, FileFlag.BDEV), (700, FileFlag.BDEV | FileFlag.JOURNAL))
 tasks = st.integers(1, TASKS)
 offsets = st.integers(0, EACH - 48)
 lengths = st.integers(1, 48)
@@ -53,7 +54,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(start=st.integers(0, 270), nr=lengths, flags=st.integers(0, 7), kind=st.integers(0, 3), action=answers)
     def use_file(self, start, nr, flags, kind, action):
-        area, more = ((0, 0), (350, FileFlag.SHMEM), (700, FileFlag.BDEV), (700, FileFlag.BDEV | FileFlag.JOURNAL))[kind]
+        area, more = FILES[kind]
         self.m.file(area + start, nr, flags | more, value=50_000, action=action)
 
     @rule(task=tasks, start=offsets, nr=lengths)
@@ -99,7 +100,11 @@ class Life(RuleBasedStateMachine):
         self.m.event(Op.KFREE, 0, start, nr)
 
     @rule(
-        whole=st.booleans(), nr=st.integers(1, 40), pieces=st.integers(1, 9), align=st.integers(0, 4), ms=st.integers(0, 200)
+        whole=st.booleans(),
+        nr=st.integers(1, 40),
+        pieces=st.integers(1, 9),
+        align=st.integers(0, 4),
+        ms=st.integers(0, 200),
     )
     def demand(self, whole, nr, pieces, align, ms):
         self.m.event(Op.DEMAND, ms, 1, *((128, align, 1) if whole else (nr, align, pieces)))
@@ -135,7 +140,7 @@ class Life(RuleBasedStateMachine):
 
 TestLife = Life.TestCase
 TestLife.settings = settings(
-    max_examples=4 if UNJITTED else 100,
+    max_examples=4 if UNJITTED else 400,
     stateful_step_count=8 if UNJITTED else 60,
     deadline=None,
     derandomize=True,
@@ -147,14 +152,14 @@ TestLife.settings = settings(
 @pytest.mark.skipif(UNJITTED, reason="a soak is for compiled code")
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)
 def test_soak(layout):
-    """30,000 random events on each layout, 210,000 in all, checked every 5,000."""
+    """100,000 random events on each layout, checked every 5,000."""
     m = Tiny(1024, 256, block_order=5, watermarks=True, nr_swap=300, kernel_pages=30, boost_factor=15000, **layout)
     for task in range(1, SHAPE.nr_tasks):
         m.spawn(task, task % 4)
     event = np.zeros(1, event_dtype)
-    for _ in range(6):
+    for _ in range(20):
         found = m.do(Do.SOAK, 5000, 5000, event=event)
         assert found == 0, f"{Violation(found >> 40).name} at {found & ((1 << 40) - 1)}"
     for counter in (VmEvent.PSWPOUT, VmEvent.PGMIGRATE_SUCCESS, VmEvent.CMA_ALLOC_SUCCESS, VmEvent.KSWAPD_WAKE):
         assert m.events(counter) > 0, counter.name
-    assert m.events(VmEvent.EVENTS) >= 30_000
+    assert m.events(VmEvent.EVENTS) >= 100_000

@@ -121,7 +121,8 @@ class Tiny:
         """Call a function under test."""
         padded = np.zeros(NR_ARGS, np.int64)
         padded[: len(args)] = args
-        return int(operate(self.mems, self.i, int(op), padded, np.zeros(1, event_dtype) if event is None else event))
+        events = np.zeros(1, event_dtype) if event is None else event
+        return int(operate(self.mems, self.i, int(op), padded, events.view(np.recarray)))
 
     # What the tests read.
 
