@@ -24,6 +24,7 @@ from cma_gym.machine.machine import boot, new_machines
 from cma_gym.machine.spec import MachineSpec
 from cma_gym.machine.step import load, rollout
 from cma_gym.machine.view import NR_VIEW
+from cma_gym.mm.jit import core_digest
 from cma_gym.policies.table import DecisionTable
 from cma_gym.workloads.workload import Workload
 
@@ -125,13 +126,17 @@ class Evaluator:
                 workers,
                 mp_context=multiprocessing.get_context("spawn"),
                 initializer=_start_worker,
-                initargs=(spec, template, list(workloads)),
+                initargs=(_CORE, spec, template, list(workloads)),
             )
         else:
             self._player = Player(spec, template, workloads)
 
     def play(self, jobs: Sequence[Job]) -> list[Played]:
-        """Do all jobs; results in their order."""
+        """Do all jobs; results in their order.
+
+        Raises:
+            RuntimeError: the worker processes found other sources than this one runs.
+        """
         self.evaluations += len(jobs)
         if self._pool is not None:
             return list(self._pool.map(_play_in_worker, jobs))
@@ -155,15 +160,22 @@ class Evaluator:
         self.close()
 
 
+_CORE = core_digest()
+"""Of the sources that this process runs."""
+
 _worker: dict[str, Any] = {}
 """The player of a worker process; empty everywhere else."""
 
 
-def _start_worker(spec: MachineSpec, template: DecisionTable, workloads: list[Workload]) -> None:
+def _start_worker(core: str, spec: MachineSpec, template: DecisionTable, workloads: list[Workload]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, which ends its workers
-    _worker["player"] = Player(spec, template, workloads)
+    if core == _CORE:
+        _worker["player"] = Player(spec, template, workloads)
 
 
 def _play_in_worker(job: Job) -> Played:
+    if not _worker:
+        # A worker reads the sources anew; with others than its parent's the figures would quietly differ.
+        raise RuntimeError("the sources of the simulator were changed while this was running; start it again")
     played: Played = _worker["player"].play(job)
     return played

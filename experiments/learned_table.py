@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments import output
@@ -16,10 +18,12 @@ if TYPE_CHECKING:
     from agents.distill import NeuralTeacher, Votes
     from agents.objective import Evaluator
     from agents.search import SearchResult
+    from agents.search_state import SearchState
     from cma_gym.policies.table import DecisionTable
     from cma_gym.workloads.workload import Workload
 
 Figures = dict[str, Any]
+SEARCH_STATE = "search.json"
 
 
 def distill_step(folder: RunFolder, config: TrainConfig, jobs: int) -> Figures:
@@ -33,7 +37,7 @@ def distill_step(folder: RunFolder, config: TrainConfig, jobs: int) -> Figures:
 
     teacher = NeuralTeacher(load_policy(folder / "model.zip"), config.ppo.maskable)
     table, votes, figures = _vote(config, teacher)
-    table, found = _improve(config, table, votes, jobs)
+    table, found = _improve(folder, config, table, votes, jobs)
     figures |= found
     tree = fit_tree(table, config.tree)
     figures |= {"cells": table.nr_cells, "bytes": table.nr_bytes, "tree_leaves": tree.root.leaves}
@@ -75,15 +79,18 @@ def _return_gap(config: TrainConfig, teacher: NeuralTeacher, table: DecisionTabl
     return {"return_gap": float((ours - theirs).mean()), "return_gap_low": low, "return_gap_high": high}
 
 
-def _improve(config: TrainConfig, table: DecisionTable, votes: Votes, jobs: int) -> tuple[DecisionTable, Figures]:
+def _improve(
+    folder: RunFolder, config: TrainConfig, table: DecisionTable, votes: Votes, jobs: int
+) -> tuple[DecisionTable, Figures]:
     """Search around the table on train seeds, take what is better on select seeds, mark cells that do not matter."""
     from agents.objective import Evaluator
     from agents.search import choose
+    from agents.starts import known_tables
     from agents.ties import find_ties
 
     with Evaluator(config.machine, table, _workloads(config, "train", config.episodes.search), jobs) as evaluator:
-        result = _search(config, evaluator, table, votes)
-        candidates = {"searched": result.cells, "distilled": table.cells}
+        result = _search(folder, config, evaluator, table, votes)
+        candidates = {"searched": result.cells, "distilled": table.cells, **known_tables(table)}
         with Evaluator(config.machine, table, _workloads(config, "select", config.episodes.select), jobs) as judge:
             chosen, keys = choose(judge, candidates, config.objective)
         cells = candidates[chosen]
@@ -96,17 +103,41 @@ def _improve(config: TrainConfig, table: DecisionTable, votes: Votes, jobs: int)
     return table.replace(cells=cells, visits=result.visits, dont_care=ties.dont_care), figures
 
 
-def _search(config: TrainConfig, evaluator: Evaluator, table: DecisionTable, votes: Votes) -> SearchResult:
+def _search(
+    folder: RunFolder, config: TrainConfig, evaluator: Evaluator, table: DecisionTable, votes: Votes
+) -> SearchResult:
+    """The search; its state is kept in the run folder, so that an interrupted one goes on from there."""
     from agents.search import SearchProgress, search
     from agents.starts import known_tables
 
+    kept = folder / SEARCH_STATE
     with output.progress("searching", config.search.evaluations) as task:
 
         def show(now: SearchProgress) -> None:
             task.update(min(now.evaluations, now.budget), f"{now.accepted} of {now.tried} tables better")
 
         starts = {"distilled": table.cells, **known_tables(table)}
-        return search(evaluator, starts, config.search, config.objective, hint=votes.share, on_progress=show)
+        return search(
+            evaluator,
+            starts,
+            config.search,
+            config.objective,
+            hint=votes.share,
+            state=_kept_state(kept),
+            on_progress=show,
+            on_state=lambda state: output.write_json(kept, state.to_json()),
+        )
+
+
+def _kept_state(path: Path) -> SearchState | None:
+    from agents.search_state import SearchError, SearchState
+
+    if not path.exists():
+        return None
+    try:
+        return SearchState.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise SearchError(f"{path}: {error}") from None
 
 
 def _workloads(config: TrainConfig, split: str, count: int) -> list[Workload]:

@@ -54,7 +54,7 @@ run_dtype = np.dtype(
         ("nr", "i4"),
         ("start", "i4"),  # first page, or _NONE: numbers are given at the end
         ("serial", "i4"),
-        ("item", "i4", (RUN_PAGES,)),  # lives or file pages that wait for their number
+        ("items", "i4", (RUN_PAGES,)),  # lives or file pages that wait for their number
     ],
     align=True,
 )
@@ -192,15 +192,17 @@ def _flush(plan, slot):
     is_file = op == Op.FILE or op == Op.TRUNCATE
     space = plan.space[len(plan.space) - 1 if is_file else task]
     if run.start != _NONE:
-        _emit(plan, run.time, op, task, np.int64(run.start), nr, arg)
-        if op == Op.UNMAP or op == Op.KFREE or op == Op.TRUNCATE:
+        # Frees stand where the last page goes: it may not have been there when the first one went.
+        frees = op == Op.UNMAP or op == Op.KFREE or op == Op.TRUNCATE
+        _emit(plan, run.last if frees else run.time, op, task, np.int64(run.start), nr, arg)
+        if frees:
             _give(plan, space, run.start, nr, run.last)
         return
     done = np.int64(0)
     while done < nr:
         start, got = _take(plan, space, nr - done, run.time)
         for i in range(got):
-            item = run.item[done + i]
+            item = run.items[done + i]
             if is_file:
                 plan.fpage[item].number = start + i
             else:
@@ -236,7 +238,7 @@ def _append(plan, slot, op, arg, item, start, time):
         run.start = start
         run.serial = plan.nr[2]
     if start == _NONE:
-        run.item[run.nr] = item
+        run.items[run.nr] = item
     run.nr += 1
     run.last = time
 

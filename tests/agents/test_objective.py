@@ -6,15 +6,18 @@ import numpy as np
 import pytest
 from real_machines import SCENARIO, TINY, real_batch
 
+from agents import objective
 from agents.objective import Evaluator, Job, Objective
 from agents.play import episode_returns
 from agents.search import SearchConfig, choose, search
 from agents.starts import known_tables
 from agents.visits import CountingParams, decide_and_count
+from cma_gym.envs.compiled import NR_TERMS, read_amount
 from cma_gym.envs.seeds import split_seeds
 from cma_gym.machine.kernel import KernelConfig
-from cma_gym.machine.machine import run
+from cma_gym.machine.machine import boot, new_machines, run
 from cma_gym.machine.spec import MachineSpec
+from cma_gym.machine.step import advance, load
 from cma_gym.machine.view import FEATURES
 from cma_gym.policies.table import DecisionTable, table_decide
 from cma_gym.workloads.registry import generate
@@ -71,16 +74,12 @@ def test_cost_is_minus_the_return_of_the_environment(workloads: list[Workload]) 
     returns = episode_returns(lambda b: table.cells[table.cell_indices(b.views)], batch, range(4))
     with Evaluator(SPEC, TEMPLATE, workloads) as evaluator:
         outcomes, _ = evaluator.play_all(table.cells)
-        before, _ = _before_the_first_question(workloads)
+        before = _before_the_first_question(workloads)
     assert Objective().costs(outcomes) - before == pytest.approx(-returns, rel=1e-9, abs=1e-6)
 
 
-def _before_the_first_question(workloads: list[Workload]) -> tuple[np.ndarray, None]:
+def _before_the_first_question(workloads: list[Workload]) -> np.ndarray:
     """Cost that the environments do not charge, because nothing had been decided yet."""
-    from cma_gym.envs.compiled import NR_TERMS, read_amount
-    from cma_gym.machine.machine import boot, new_machines
-    from cma_gym.machine.step import advance, load
-
     rows = []
     for workload in workloads:
         mems = new_machines(1, SPEC, workload.nr_vpages, workload.nr_fpages, workload.nr_tasks)
@@ -88,7 +87,7 @@ def _before_the_first_question(workloads: list[Workload]) -> tuple[np.ndarray, N
         load(mems, 0, 0, len(workload.events))
         advance(mems, 0, workload.events)
         rows.append([read_amount(mems[0], term) for term in range(NR_TERMS)])
-    return Objective().costs(np.array(rows)), None
+    return Objective().costs(np.array(rows))
 
 
 def test_two_workers_give_the_same_figures(workloads: list[Workload]) -> None:
@@ -99,20 +98,29 @@ def test_two_workers_give_the_same_figures(workloads: list[Workload]) -> None:
             assert np.array_equal(one.visits, other.visits)
 
 
+def test_workers_that_found_other_sources_do_not_work(
+    workloads: list[Workload], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objective, "_CORE", "of another day")
+    with (
+        Evaluator(SPEC, TEMPLATE, workloads, workers=2) as evaluator,
+        pytest.raises(RuntimeError, match="sources of the simulator were changed"),
+    ):
+        evaluator.play([Job(some_table(), 0)])
+
+
 def test_search_improves_a_bad_table_on_a_small_machine(workloads: list[Workload]) -> None:
-    objective = Objective(form="cost")
+    cost = Objective(form="cost")
     found = []
     for _ in range(2):
         with Evaluator(SPEC, TEMPLATE, workloads[:2]) as evaluator:
-            starts = {"fallback": known_tables(TEMPLATE)["fallback"]}
-            worst = max(known_tables(TEMPLATE).items(), key=lambda item: objective.key(evaluator.play_all(item[1])[0]))
-            starts = {"worst": worst[1]}
-            found.append(search(evaluator, starts, SearchConfig(evaluations=60), objective))
+            worst = max(known_tables(TEMPLATE).values(), key=lambda cells: cost.key(evaluator.play_all(cells)[0]))
+            found.append(search(evaluator, {"worst": worst}, SearchConfig(evaluations=60), cost))
     assert found[0].key < found[0].start_key
     assert np.array_equal(found[0].cells, found[1].cells)
     assert found[0].evaluations == found[1].evaluations
     with Evaluator(SPEC, TEMPLATE, workloads[2:]) as select:
-        best, keys = choose(select, {"searched": found[0].cells, **known_tables(TEMPLATE)}, objective)
+        best, keys = choose(select, {"searched": found[0].cells, **known_tables(TEMPLATE)}, cost)
         assert keys[best] == min(keys.values())
 
 

@@ -384,8 +384,8 @@ def test_lending_stops_while_a_demand_is_waited_for():
 
 def test_a_carve_out_is_never_lent():
     m = Tiny(64, 32, lend=False)
-    m.touch(1, 0, 40, action=2)
-    m.file(0, 40, action=2)
+    m.touch(1, 0, 12, action=2)
+    m.file(0, 24, action=2)
     m.do(Do.COMPACT, 0, 4, MOVABLE, MOVABLE_ZONE)
     assert m.kinds(32) == {}
     demand(m, 32)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tiny import DMA32, EACH, LONG_NS, MOVABLE_ZONE, MS, Do, Tiny
+from tiny import DMA32, EACH, LONG_NS, MOVABLE_ZONE, MS, Do, Tiny, swap_out_everything
 
 from cma_gym.machine.events import FileFlag, KallocFlag, Op
 from cma_gym.mm.mmzone import (
-    NO_ENTRY,
     NO_TASK,
     Cost,
     Holder,
     Lru,
     MigrateType,
     PageFlag,
-    PageKind,
     VmEvent,
     ZoneStat,
 )
@@ -24,22 +22,6 @@ from cma_gym.mm.swap import ZS_OBJECTS, size_class
 MOVABLE = int(MigrateType.MOVABLE)
 UNMOVABLE = int(MigrateType.UNMOVABLE)
 FULL = "M kkkkkkkkkkkkkkkk\n"
-
-
-def age(m: Tiny) -> None:
-    """Forget recent use, so that reclaim takes what it sees first."""
-    m.page["flag"][: int(m.mem["nr_pages"])] &= ~(PageFlag.YOUNG | PageFlag.REFERENCED)
-
-
-def reclaim(m: Tiny, nr: int) -> int:
-    return m.do(Do.RECLAIM, nr, MOVABLE_ZONE)
-
-
-def swap_out_everything(m: Tiny) -> None:
-    for _ in range(20):
-        age(m)
-        m.do(Do.DRAIN_LRU)
-        reclaim(m, 64)
 
 
 def in_batches(m: Tiny) -> int:
@@ -295,188 +277,6 @@ def test_shmem_is_swapped_through_the_file_map():
     m.do(Do.DRAIN_LRU)
     assert m.kinds() == {}
     assert m.mem["node"]["nr_swap_free"] == 64
-    m.validate()
-
-
-# Aging and refaults.
-
-
-def test_a_second_read_activates_a_file_page():
-    m = Tiny(64)
-    m.file(0, 2)
-    m.do(Do.DRAIN_LRU)
-    assert m.lru(Lru.ACTIVE_FILE) == 0
-    m.file(0, 1)
-    assert (m.lru(Lru.ACTIVE_FILE), m.lru(Lru.INACTIVE_FILE)) == (1, 1)
-    assert m.events(VmEvent.PGACTIVATE) == 1
-    m.validate()
-
-
-def test_recently_used_pages_survive_a_scan():
-    m = Tiny(64)
-    m.file(0, 8, FileFlag.MAPPED)
-    m.do(Do.DRAIN_LRU)
-    age(m)
-    m.file(3, 1, FileFlag.MAPPED)
-    reclaim(m, 7)
-    cached = m.mem["filemap"]["entry"][:8] >= 0
-    assert list(np.flatnonzero(cached)) == [3]
-
-
-def test_executable_mappings_are_activated_at_once():
-    m = Tiny(64)
-    m.file(0, 1, FileFlag.MAPPED | FileFlag.EXEC)
-    m.file(1, 8)
-    m.do(Do.DRAIN_LRU)
-    reclaim(m, 8)
-    assert m.lru(Lru.ACTIVE_FILE) == 1
-
-
-def test_a_page_that_returns_soon_is_activated():
-    """The distance since its eviction is below the size of the lists that compete with it."""
-    m = Tiny(64)
-    m.file(0, 10)
-    m.touch(1, 0, 20)
-    m.do(Do.DRAIN_LRU)
-    age(m)
-    reclaim(m, 4)
-    gone = np.flatnonzero(m.mem["filemap"]["entry"][:10] < NO_ENTRY)
-    assert len(gone) > 0
-    m.file(int(gone[0]), 1)
-    m.do(Do.DRAIN_LRU)
-    assert m.events(VmEvent.WORKINGSET_REFAULT_FILE) == 1
-    assert m.events(VmEvent.WORKINGSET_ACTIVATE) == 1
-    assert m.lru(Lru.ACTIVE_FILE) == 1
-    assert m.mem["metrics"]["refault_ns"] == m.mem["kernel"]["cost"][Cost.FLASH_READ]
-    m.validate()
-
-
-def test_a_page_that_returns_late_is_not_activated():
-    m = Tiny(64)
-    m.file(0, 4)
-    m.do(Do.DRAIN_LRU)
-    age(m)
-    assert reclaim(m, 4) == 4
-    for fpn in range(100, 400, 20):
-        m.file(fpn, 20)
-        m.do(Do.DRAIN_LRU)
-        age(m)
-        reclaim(m, 20)
-    m.file(0, 1)
-    assert m.events(VmEvent.WORKINGSET_REFAULT_FILE) == 1
-    assert m.events(VmEvent.WORKINGSET_ACTIVATE) == 0
-
-
-def test_pinned_pages_are_not_reclaimed():
-    m = Tiny(64)
-    m.paint("M ffFfaaAa........")
-    swap_out_everything(m)
-    assert m.page["kind"][2] == PageKind.FILE
-    assert m.page["kind"][6] == PageKind.ANON
-    assert {k: v for k, v in m.kinds().items() if k != "z"} == {"f": 1, "a": 1}
-    m.validate()
-
-
-# Dirty pages.
-
-
-def test_dirty_pages_are_written_and_clean_afterwards():
-    m = Tiny(64)
-    m.write(0, 5)
-    assert m.mem["node"]["nr_dirty"] == 5
-    m.event(Op.SYNC, 1, 0, 5)
-    assert m.mem["node"]["nr_dirty"] == 0
-    assert m.mem["node"]["nr_writeback"] == 0
-    assert m.events(VmEvent.NR_DIRTIED) == m.events(VmEvent.NR_WRITTEN) == 5
-    assert m.clock() == 5 * m.mem["kernel"]["cost"][Cost.FLASH_WRITE]
-    m.validate()
-
-
-def test_a_page_written_again_while_it_is_on_its_way_is_written_once_more_afterwards():
-    """Linux: a second write-out waits for the first (folio_wait_writeback() in write_cache_pages())."""
-    m = Tiny(64)
-    m.write(0)
-    m.mem["kernel"]["cost"][Cost.FLASH_WRITE] = 10 * MS
-    m.mem["node"]["flusher_next_ns"] = 0
-    m.mem["kernel"]["dirty_expire_ns"] = 0
-    m.idle(1)
-    assert m.mem["node"]["nr_writeback"] == 1
-    m.write(0)
-    assert (m.mem["node"]["nr_dirty"], m.mem["node"]["nr_writeback"]) == (1, 1)
-    m.validate()
-    m.mem["node"]["flusher_next_ns"] = 0
-    m.idle(1)
-    assert (m.mem["node"]["nr_dirty"], m.mem["node"]["nr_writeback"]) == (0, 1)
-    m.validate()
-    m.write(0)
-    m.event(Op.SYNC, 1, 0, 1)
-    assert (m.mem["node"]["nr_dirty"], m.mem["node"]["nr_writeback"]) == (0, 0)
-    assert m.events(VmEvent.NR_WRITTEN) == 3
-    assert m.clock() >= 30 * MS
-    m.validate()
-
-
-def test_reclaim_leaves_dirty_pages_to_the_writers():
-    m = Tiny(64)
-    m.write(0, 4)
-    m.do(Do.DRAIN_LRU)
-    age(m)
-    assert reclaim(m, 4) == 0
-    assert m.mem["node"]["nr_dirty"] == 4
-    m.validate()
-
-
-def test_the_flusher_writes_what_has_been_dirty_for_long():
-    m = Tiny(64, dirty_expire_ms=3000)
-    m.write(0, 3)
-    m.idle(1000 * MS)
-    m.write(10, 2)
-    m.idle(2500 * MS)
-    m.mem["node"]["flusher_next_ns"] = 0
-    m.idle(1)
-    assert m.mem["node"]["nr_dirty"] == 2
-    m.idle(6000 * MS)
-    m.idle(1000 * MS)
-    assert (m.mem["node"]["nr_dirty"], m.mem["node"]["nr_writeback"]) == (0, 0)
-    m.validate()
-
-
-def test_a_writer_is_held_back_above_the_dirty_limit():
-    """The limit is a share of free and cached memory, at least 64 pages here."""
-    m = Tiny(256, dirty_percent=20, dirty_background_percent=100)
-    m.write(0, 64)
-    assert m.mem["metrics"]["io_ns"] == 0
-    m.write(64, 20)
-    assert m.mem["node"]["nr_dirty"] + m.mem["node"]["nr_writeback"] <= 64
-    assert m.mem["metrics"]["io_ns"] > 0
-    m.validate()
-
-
-def test_truncated_pages_are_gone_and_their_changes_lost():
-    m = Tiny(64)
-    m.write(0, 4)
-    m.do(Do.DRAIN_LRU)
-    m.event(Op.TRUNCATE, 1, 0, 4)
-    assert m.kinds() == {}
-    assert m.mem["node"]["nr_dirty"] == 0
-    assert list(m.mem["filemap"]["entry"][:4]) == [NO_ENTRY] * 4
-    assert m.events(VmEvent.NR_WRITTEN) == 0
-    m.validate()
-
-
-def test_a_page_truncated_under_writeback_is_freed_when_it_ends():
-    m = Tiny(64)
-    m.write(0)
-    m.do(Do.DRAIN_LRU)
-    m.mem["kernel"]["cost"][Cost.FLASH_WRITE] = 10 * MS
-    m.mem["node"]["flusher_next_ns"] = 0
-    m.mem["kernel"]["dirty_expire_ns"] = 0
-    m.idle(1)
-    m.event(Op.TRUNCATE, 1, 0, 1)
-    assert m.kinds() == {"f": 1}
-    m.validate()
-    m.idle(20 * MS)
-    assert m.kinds() == {}
     m.validate()
 
 

@@ -53,7 +53,7 @@ def test_another_process_leaves_the_same_bytes():
 @pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="would call itself")
 @pytest.mark.slow
 def test_the_unit_tests_hold_uncompiled():
-    files = ("buddy", "watermarks", "contig", "memory", "naive_twin")
+    files = ("buddy", "contig", "memory", "page_cache")
     in_another_process(
         "-m", "pytest", "-x", *(str(HERE / f"test_{name}.py") for name in files), NUMBA_DISABLE_JIT="1"
     )

@@ -248,3 +248,19 @@ class Tiny:
         entry = int(self.mem["pte"]["entry"][vpage])
         assert entry <= -2 and entry % 2 == 0, f"virtual page {vpage} is not swapped out: {entry}"
         return (-2 - entry) // 2
+
+
+def age(m: Tiny) -> None:
+    """Forget recent use, so that reclaim takes what it sees first."""
+    m.page["flag"][: int(m.mem["nr_pages"])] &= ~(PageFlag.YOUNG | PageFlag.REFERENCED)
+
+
+def reclaim(m: Tiny, nr: int) -> int:
+    return m.do(Do.RECLAIM, nr, MOVABLE_ZONE)
+
+
+def swap_out_everything(m: Tiny) -> None:
+    for _ in range(20):
+        age(m)
+        m.do(Do.DRAIN_LRU)
+        reclaim(m, 64)
