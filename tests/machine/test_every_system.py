@@ -37,7 +37,5 @@ def test_a_run_ends_sound_and_loses_nothing(name, family, profile):
     assert used + waiting + int(mem["zones"]["vm_stat"][:, ZoneStat.FREE_PAGES].sum()) == SPEC.nr_pages
     held = int((page["flag"] & PageFlag.CMA_BITMAP != 0).sum())
     assert held == mem["cma"]["nr_allocated"]
-    for table in (result.demand_table["blamed"].sum(), len(result.blame_table)):
-        assert table >= 0
     if name == "carve_out":
         assert np.all(result.demand_table["first_ok"] == 1)

@@ -2,8 +2,10 @@
 
 import gzip
 import lzma
+import os
 import random
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -215,6 +217,22 @@ def test_progress_reaches_the_end(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     import_trace(path, progress=lambda done, total: seen.append((done, total)))
     assert seen[-1][0] == seen[-1][1] == path.stat().st_size
+
+
+def test_uncompiled_code_reads_the_same(tmp_path: Path) -> None:
+    workload, _ = scene().imported(tmp_path)
+    code = (
+        "import sys; from cma_gym.workloads.ftrace import import_trace; "
+        "sys.stdout.buffer.write(import_trace(sys.argv[1])[0].events.tobytes())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, str(tmp_path / "drawn.ftrace")],
+        env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout == workload.events.tobytes()
 
 
 def test_names_have_different_hashes() -> None:
