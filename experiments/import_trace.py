@@ -65,10 +65,10 @@ def run(args: argparse.Namespace) -> int:
             args.trace, args.name, progress=lambda done, total: bar.update(round(done / _MB, 1))
         )
     save(workload, args.output)
-    show(workload, report)
-    output.console.print(f"wrote {args.output}", markup=False)
     if args.json:
         output.write_json(args.json, report.as_dict() | {"workload": str(args.output)})
+    show(workload, report)
+    output.console.print(f"wrote {args.output}", markup=False)
     return 0
 
 

@@ -63,6 +63,8 @@ def make_setup(
     """
     recorded = load(workload) if workload is not None else None
     spec = checked(MachineSpec, "machine", machine if machine is not None else _machine_of(recorded))
+    if kernel is None and recorded is not None:
+        kernel = recorded.meta.get("kernel")  # such as no low memory killer: its kills are in the events
     rules = checked(KernelConfig, "kernel", kernel, make=partial(KernelConfig.for_profile, spec.profile))
     _check_plain(split, pool, max_decisions)
     costs = checked(RewardWeights, "weights", weights)

@@ -88,6 +88,7 @@ def import_trace(
         "recording_start_ns": start_ns,
         "ram_mb_at_least": memory_mb,
         "largest_demand_pages": max((demand.nr_pages for demand in finder.demands), default=0),
+        "kernel": {"lmk": False},  # whom the recorded system killed is in the events already
         "report": report.facts(),
     }
     workload = Workload(name or file_name.split(".")[0], events, nr_vpages, nr_fpages, nr_tasks, meta).check()
