@@ -34,12 +34,6 @@ def decide(view, params):
 '''
 
 
-@pytest.fixture(autouse=True)
-def _restored_registry(monkeypatch):
-    monkeypatch.setattr(registry, "_SYSTEMS", dict(registry._SYSTEMS))
-    monkeypatch.setattr(registry, "_FROM_FILE", dict(registry._FROM_FILE))
-
-
 @pytest.fixture
 def user_file(tmp_path):
     path = tmp_path / "mine.py"
