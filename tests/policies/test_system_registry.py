@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from random_tables import random_views
 
-import cma_gym.policies.registry as registry
 from cma_gym.machine.kernel import KernelConfig
 from cma_gym.mm.mmzone import NR_ACTIONS, Action
 from cma_gym.policies.registry import PolicyError, describe, get_system, load_system_file, system, systems
