@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -124,8 +125,10 @@ def load(path: str | os.PathLike[str]) -> Workload:
             events = archive["events"]
     except FileNotFoundError:
         raise WorkloadError(f"{path}: no such workload file; make one with import-trace") from None
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise WorkloadError(f"{path}: not a workload file ({error}); make it again with import-trace") from None
+    except OSError as error:
+        raise WorkloadError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+    except (KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError):
+        raise WorkloadError(f"{path}: not a workload file, or a damaged one; make it again with import-trace") from None
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise WorkloadError(f"{path}: written in another format than {FORMAT}; make it again with import-trace")
     if events.dtype == event_dtype:
