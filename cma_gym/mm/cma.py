@@ -104,7 +104,7 @@ def shrink_for_demand(mem, nr_pages):
     if normal >= nr_pages:
         return
     before = mem.work_ns
-    try_to_free_pages(mem, nr_pages - normal, ZONE_MOVABLE)
+    try_to_free_pages(mem, DEMAND_CPU, nr_pages - normal, ZONE_MOVABLE)
     elapse(mem, mem.work_ns - before)
 
 

@@ -93,11 +93,11 @@ def alloc_atomic(mem, cpu, order, migratetype, highest_zoneidx):
 
 
 @jit
-def direct_reclaim(mem, highest_zoneidx):
+def direct_reclaim(mem, cpu, highest_zoneidx):
     """Reclaim a cluster in the caller's own time; pages freed. Linux: __alloc_pages_direct_reclaim()."""
     before = mem.work_ns
     mem.vm_event[VmEvent.ALLOCSTALL] += 1
-    progress = try_to_free_pages(mem, SWAP_CLUSTER_MAX, highest_zoneidx)
+    progress = try_to_free_pages(mem, cpu, SWAP_CLUSTER_MAX, highest_zoneidx)
     stall_ns = mem.work_ns - before
     mem.metrics.stall_ns += stall_ns
     elapse(mem, stall_ns)
@@ -130,7 +130,7 @@ def alloc_pages_slowpath(mem, cpu, order, migratetype, highest_zoneidx, alloc_fl
         pfn = get_page_from_freelist(mem, cpu, order, migratetype, highest_zoneidx, flags)
     no_progress = 0
     while pfn == NO_PAGE:
-        progress = direct_reclaim(mem, highest_zoneidx)
+        progress = direct_reclaim(mem, cpu, highest_zoneidx)
         kswapd_run(mem)
         if mem.node.pending_kill != NO_TASK and mem.node.pending_kill != mem.cursor.task:
             oom_reap(mem, cpu)

@@ -18,6 +18,7 @@ from cma_gym.mm.mmzone import (
     INFLIGHT,
     MAX_NR_CPUS,
     MIGRATE_CMA,
+    MIGRATE_HIGHATOMIC,
     MIGRATE_ISOLATE,
     NO_PAGE,
     NR_LRU,
@@ -67,6 +68,8 @@ class Violation(IntEnum):
     BITMAP = 23
     LEAK = 24
     UNMERGED = 25
+    PAGEBLOCKS = 26
+    """Isolated or reserved pageblocks of a zone are not as many as it says."""
 
 
 class ValidationError(AssertionError):
@@ -432,11 +435,26 @@ def check_cma(mem):
 
 
 @jit
+def check_pageblocks(mem, zone):
+    """Pageblocks that are isolated, and pages reserved for high-order atomic requests, against the zone's counters."""
+    block = 1 << mem.kernel.pageblock_order
+    isolated = 0
+    reserved = 0
+    for pfn in range(zone.start_pfn, zone.end_pfn, block):
+        migratetype = get_pageblock_migratetype(mem, pfn)
+        isolated += migratetype == MIGRATE_ISOLATE
+        reserved += block * (migratetype == MIGRATE_HIGHATOMIC)
+    if isolated != zone.nr_isolated_pageblocks or reserved != zone.nr_reserved_highatomic:
+        return violation(Violation.PAGEBLOCKS, zone.index)
+    return 0
+
+
+@jit
 def first_violation(mem):
     """Run all checks in turn; 0, or the first finding."""
     for index in range(NR_ZONES):
         zone = mem.zones[index]
-        found = check_zone_lists(mem, zone)
+        found = check_zone_lists(mem, zone) or check_pageblocks(mem, zone)
         if found:
             return found
         for cpu in range(MAX_NR_CPUS):

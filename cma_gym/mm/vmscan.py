@@ -10,7 +10,14 @@ import numpy as np
 from cma_gym.mm.clock import charge
 from cma_gym.mm.jit import jit
 from cma_gym.mm.list import list_add, list_del, list_last
-from cma_gym.mm.lru import folio_activate, is_anon_lru, lruvec_add_folio, lruvec_del_folio, put_page
+from cma_gym.mm.lru import (
+    folio_activate,
+    is_anon_lru,
+    lru_add_drain_cpu,
+    lruvec_add_folio,
+    lruvec_del_folio,
+    put_page,
+)
 from cma_gym.mm.mmzone import (
     DEF_PRIORITY,
     INFLIGHT,
@@ -33,6 +40,8 @@ from cma_gym.mm.workingset import lru_note_cost, workingset_eviction
 from cma_gym.mm.writeback import start_writeback
 
 # What became of a page that reclaim looked at. Linux: enum folio_references and the labels of shrink_folio_list().
+KSWAPD_CPU = 0
+"""Model: kswapd runs on CPU 0."""
 RECLAIMED = 0
 KEEP = 1
 ACTIVATE = 2
@@ -247,8 +256,12 @@ def shrink_node(mem, sc):
 
 
 @jit
-def start_scan(mem, nr_to_reclaim, reclaim_idx, kswapd):
-    """Fill the scan control of a new reclaimer."""
+def start_scan(mem, cpu, nr_to_reclaim, reclaim_idx, kswapd):
+    """Fill the scan control of a new reclaimer, whose CPU first lets go of the pages in its LRU batch.
+
+    Linux: the beginning of do_try_to_free_pages() and balance_pgdat(), and lru_add_drain() in shrink_inactive_list()
+    """
+    lru_add_drain_cpu(mem, cpu)
     sc = mem.sc
     sc.nr_to_reclaim = nr_to_reclaim
     sc.nr_reclaimed = 0
@@ -259,9 +272,9 @@ def start_scan(mem, nr_to_reclaim, reclaim_idx, kswapd):
 
 
 @jit
-def try_to_free_pages(mem, nr_to_reclaim, reclaim_idx):
+def try_to_free_pages(mem, cpu, nr_to_reclaim, reclaim_idx):
     """Direct reclaim with rising priority; pages freed. Linux: try_to_free_pages()."""
-    start_scan(mem, nr_to_reclaim, reclaim_idx, 0)
+    start_scan(mem, cpu, nr_to_reclaim, reclaim_idx, 0)
     sc = mem.sc
     while sc.priority >= 0 and sc.nr_reclaimed < nr_to_reclaim:
         shrink_node(mem, sc)
@@ -304,7 +317,7 @@ def kswapd_round(mem):
     for index in range(node.kswapd_highest_zoneidx + 1):
         if mem.zones[index].managed_pages > 0:
             target += max(mem.zones[index].watermark[WMARK_HIGH], SWAP_CLUSTER_MAX)
-    start_scan(mem, target, node.kswapd_highest_zoneidx, 1)
+    start_scan(mem, KSWAPD_CPU, target, node.kswapd_highest_zoneidx, 1)
     mem.sc.priority = node.kswapd_priority
     shrink_node(mem, mem.sc)
     return mem.sc.nr_reclaimed

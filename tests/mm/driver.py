@@ -372,7 +372,7 @@ def operate_rest(mem, op, a, events):
         mem.node.kswapd_budget_ns += a[0]
         kswapd_run(mem)
     elif op == Do.RECLAIM:
-        return try_to_free_pages(mem, a[0], a[1])
+        return try_to_free_pages(mem, 0, a[0], a[1])
     elif op == Do.LOWMEM_SCAN:
         lowmem_scan(mem)
     elif op == Do.SELECT_VICTIM:

@@ -189,6 +189,8 @@ CORRUPTIONS: list[tuple[Violation, str, Corruption]] = [
     (Violation.LEAK, "a page nobody knows", lose_a_page),
     (Violation.LEAK, "a handle that is gone", lambda m: m.mem["pte"]["entry"].__setitem__(0, -1)),
     (Violation.UNMERGED, "two halves", leave_two_halves),
+    (Violation.PAGEBLOCKS, "isolated", lambda m: add(m.mem["zones"]["nr_isolated_pageblocks"], DMA32)),
+    (Violation.PAGEBLOCKS, "reserved", lambda m: add(m.mem["zones"]["nr_reserved_highatomic"], DMA32)),
 ]
 
 
