@@ -47,12 +47,7 @@ class CountingParams:
         Args:
             template: gives the features; its cells do not matter.
         """
-        steps: list[int] = []
-        stride = template.nr_cells
-        for feature in template.features:
-            stride //= feature.nr_bins
-            for edge in feature.edges:
-                steps += (feature.view_index, edge, stride)
+        steps = template.steps()
         self._cells = slice(_HEAD + len(steps), _HEAD + len(steps) + template.nr_cells)
         self._counts = slice(self._cells.stop, self._cells.stop + template.nr_cells)
         self.params = np.zeros(self._counts.stop, np.int64)

@@ -14,17 +14,6 @@ from cma_gym.mm.zonelist import nr_free_cma, nr_free_pages
 
 
 @jit
-def rss_pages(mem, task):
-    """Pages of a task in memory; counted when needed, because kills are rare. Linux: get_mm_rss()."""
-    start = mem.task[task].start
-    pages = 0
-    for vpn in range(start, start + mem.task[task].nr_vpages):
-        if mem.pte[vpn].entry >= 0:
-            pages += 1
-    return pages
-
-
-@jit
 def select_victim(mem, least_important, spare):
     """Task of the least important class, down to `least_important`, that was used longest ago; NO_TASK if none.
 

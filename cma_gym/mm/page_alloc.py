@@ -35,8 +35,8 @@ ALLOC_OOM = 32
 ALLOC_CMA = 64
 ALLOC_HIGHATOMIC = 128
 ALLOC_CMA_FIRST = 256  # Model: the placement rule prefers CMA
-ALLOC_NORETRY = 1024  # Linux: __GFP_RETRY_MAYFAIL; fail rather than kill
 ALLOC_NO_STEAL = 512  # Model: own free lists only; used to try CMA before stealing
+ALLOC_NORETRY = 1024  # Linux: __GFP_RETRY_MAYFAIL; fail rather than kill
 
 
 @jit

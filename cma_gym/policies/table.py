@@ -197,14 +197,19 @@ class DecisionTable:
         """Size of the packed cells [bytes]."""
         return (self.nr_cells * CELL_BITS + 7) // 8
 
-    def params(self) -> np.ndarray:
-        """The table as `table_decide` reads it: int64[any]."""
+    def steps(self) -> list[int]:
+        """The way to a cell: for each edge its view index, the edge, and the cells to go on if the value reaches it."""
         steps: list[int] = []
         stride = self.nr_cells
         for feature in self.features:
             stride //= feature.nr_bins
             for edge in feature.edges:
                 steps += (feature.view_index, edge, stride)
+        return steps
+
+    def params(self) -> np.ndarray:
+        """The table as `table_decide` reads it: int64[any]."""
+        steps = self.steps()
         padded = np.zeros(-(-self.nr_cells // CELLS_PER_WORD) * CELLS_PER_WORD, dtype=np.uint64)
         padded[: self.nr_cells] = self.cells
         shifts = np.arange(CELLS_PER_WORD, dtype=np.uint64) * np.uint64(CELL_BITS)

@@ -62,7 +62,6 @@ class Kind(IntEnum):
     """Part of a contiguous allocation."""
 
 
-NR_KINDS = len(Kind)
 KIND_NAMES = {
     Kind.ANON: "anon",
     Kind.COPY: "anon",
