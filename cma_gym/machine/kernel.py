@@ -6,29 +6,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cma_gym.machine.costs import COST_TABLES, CostProfile
 from cma_gym.machine.spec import MachineSpec
 from cma_gym.mm.mmzone import Cost, PcpCma
 
 Profile = Literal["v4_6", "v6_12"]
-
-COSTS_NS: dict[Cost, int] = {
-    Cost.FAULT: 1_000,
-    Cost.COPY: 600,
-    Cost.RECLAIM_SCAN: 300,
-    Cost.RECLAIM_DROP: 700,
-    Cost.ZRAM_OUT: 12_000,
-    Cost.ZRAM_IN: 9_400,
-    Cost.FLASH_READ: 30_000,
-    Cost.FLASH_WRITE: 20_000,
-    Cost.MIGRATE: 5_000,
-    Cost.ISOLATE_BLOCK: 20_000,
-    Cost.ISOLATE_PAGE: 100,
-    Cost.DRAIN: 100_000,
-    Cost.COMPACT_SCAN: 60,
-}
-"""Nanoseconds of a phone's core and flash. Sources: FACTS C10 (fault 1 us; zram read 9.4 us; migration of one page on a
-big ARM core 3-8 us; eMMC 4 KiB read 270 us, here with read-ahead of 8 pages and more). RECLAIM_*, COPY, COMPACT_SCAN,
-ISOLATE_* and DRAIN are assumptions of the right order of magnitude."""
 
 
 class KernelConfig(BaseModel):
@@ -79,8 +61,10 @@ class KernelConfig(BaseModel):
     lmk_minfree_permille: tuple[int, int, int, int] = (20, 35, 60, 0)
     """Tasks of an importance class may be killed when both free and file pages are below this share of RAM [1/1000], by
     Importance; SYSTEM never is. Source: vendor tables of 3 GB phones (FACTS C9: 18432, 27648 and 55296 pages)."""
+    cost_profile: CostProfile = "phone"
+    """Kind of machine whose cost table holds (machine/costs.py)."""
     costs_ns: dict[str, int] = Field(default_factory=dict)
-    """Entries of the cost table that differ from `COSTS_NS`, by lower-case name."""
+    """Entries that differ from that table, by lower-case name [ns]."""
 
     @classmethod
     def for_profile(cls, profile: Profile, **overrides: Any) -> KernelConfig:
@@ -93,7 +77,7 @@ class KernelConfig(BaseModel):
         Raises:
             ValueError: `costs_ns` names an unknown cost.
         """
-        table = [COSTS_NS[cost] for cost in Cost]
+        table = [COST_TABLES[self.cost_profile][cost] for cost in Cost]
         for name, value in self.costs_ns.items():
             if name.upper() not in Cost.__members__:
                 known = ", ".join(cost.name.lower() for cost in Cost)
