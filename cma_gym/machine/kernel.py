@@ -63,6 +63,13 @@ class KernelConfig(BaseModel):
     Importance; SYSTEM never is. Source: vendor tables of 3 GB phones (FACTS C9: 18432, 27648 and 55296 pages)."""
     cost_profile: CostProfile = "phone"
     """Kind of machine whose cost table holds (machine/costs.py)."""
+    swap_backend: Literal["zram", "disk"] = "zram"
+    """Where anonymous pages go: compressed into memory, or to a disk (servers and virtual machines)."""
+    cma_round_robin: bool = False
+    """Each pageblock's worth of movable pages is shared out between ordinary memory and CMA (May 2014, S6)."""
+    catch_up_ms: int | None = Field(default=None, ge=0)
+    """What the tasks of a saturated job can make up for after a wait [ms]; none: arrivals do not wait for the machine.
+    A workload that measures elapsed time sets it."""
     costs_ns: dict[str, int] = Field(default_factory=dict)
     """Entries that differ from that table, by lower-case name [ns]."""
 
@@ -90,7 +97,8 @@ class KernelConfig(BaseModel):
         direct = (
             "cma_ratio lend compact_into_cma migrate_into_cma lending_stops_while_busy shrink_before_cma_alloc "
             "lru_cache_disable lru_per_zone new_anon_active fair_zone steal_largest_first boost_factor "
-            "migrate_passes swappiness dirty_background_percent dirty_percent demand_tries lmk lmk_subtract_cma"
+            "migrate_passes swappiness dirty_background_percent dirty_percent demand_tries lmk lmk_subtract_cma "
+            "cma_round_robin"
         )
         for name in direct.split():
             record[name] = getattr(self, name)
@@ -99,6 +107,8 @@ class KernelConfig(BaseModel):
         record["nr_lru_batch"] = self.lru_batch
         record["cma_pcp"] = PcpCma[self.cma_pcp.upper()]
         record["dirty_expire_ns"] = self.dirty_expire_ms * 1_000_000
+        record["swap_disk"] = self.swap_backend == "disk"
+        record["catch_up_ns"] = -1 if self.catch_up_ms is None else self.catch_up_ms * 1_000_000
         record["demand_retry_ns"] = self.demand_retry_ms * 1_000_000
         record["lmk_minfree"] = [share * spec.nr_pages // 1000 for share in self.lmk_minfree_permille]
         table = self.cost_table()

@@ -33,7 +33,7 @@ from cma_gym.machine.ops import (
     do_unmap,
 )
 from cma_gym.machine.view_fill import write_view
-from cma_gym.mm.clock import elapse
+from cma_gym.mm.clock import due, elapse
 from cma_gym.mm.cma import NEVER_NS, run_demands
 from cma_gym.mm.jit import jit
 from cma_gym.mm.mmzone import NO_TASK, REQUEST_ZSMALLOC, DemandState, VmEvent
@@ -116,7 +116,7 @@ def dispatch(mem, event):
 @jit
 def begin_event(mem, event):
     """Time passes up to an event; False if it does not happen because its task was killed."""
-    idle_until(mem, event.time)
+    idle_until(mem, due(mem, event.time))
     background(mem)
     mem.cursor.task = event.task if event.op != Op.DEMAND else 0
     mem.cursor.budget = 0
@@ -200,6 +200,7 @@ def load(mems, i, first, last):
     mem.cursor.offset = 0
     mem.cursor.begun = 0
     mem.cursor.budget = 0
+    mem.cursor.slip_ns = 0
 
 
 @jit

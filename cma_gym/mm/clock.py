@@ -9,7 +9,7 @@ from __future__ import annotations
 from cma_gym.mm.jit import jit
 from cma_gym.mm.page_ref import expire_references
 from cma_gym.mm.writeback import end_writebacks
-from cma_gym.mm.zonelist import nr_free_cma
+from cma_gym.mm.zonelist import nr_free_cma, nr_free_pages
 
 KSWAPD_BUDGET_MAX_NS = 50_000_000
 """kswapd cannot save up more than this; a sleeping thread does no work afterwards."""
@@ -22,12 +22,29 @@ def charge(mem, cost, nr):
 
 
 @jit
+def due(mem, time):
+    """When an event that was scheduled for `time` happens.
+
+    Model: arrivals are a user's and do not wait for the machine; what falls into a wait happens right after it. Not so
+    the work of a saturated job (`kernel.catch_up_ns` >= 0), whose gaps between events are time at the CPUs: of a wait,
+    only so much can be made up for as other tasks of the job have work to do meanwhile, and the rest shifts all that
+    follows. The clock at the end is then the job's elapsed time.
+    """
+    if mem.kernel.catch_up_ns >= 0:
+        lag = mem.clock - time - mem.cursor.slip_ns
+        if lag > mem.kernel.catch_up_ns:
+            mem.cursor.slip_ns += lag - mem.kernel.catch_up_ns
+    return time + mem.cursor.slip_ns
+
+
+@jit
 def elapse(mem, ns):
     """Let time pass: references end, writeback completes, kswapd gains time, the idle share of CMA is integrated."""
     if ns <= 0:
         return
     if mem.cma.nr_pages > 0:
         mem.metrics.cma_idle_ns += (nr_free_cma(mem) * 1024 // mem.cma.nr_pages) * ns // 1024
+    mem.metrics.free_ns += nr_free_pages(mem) * ns // 1024
     mem.metrics.time_ns += ns
     mem.clock += ns
     if mem.node.kswapd_awake:

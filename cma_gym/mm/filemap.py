@@ -27,7 +27,7 @@ from cma_gym.mm.mmzone import (
     VmEvent,
 )
 from cma_gym.mm.page_alloc import prep_new_page
-from cma_gym.mm.swap import is_swap_entry, swap_free, swap_slot_of
+from cma_gym.mm.swap import charge_swapin, is_swap_entry, swap_free, swap_slot_of
 from cma_gym.mm.workingset import workingset_refault
 from cma_gym.mm.writeback import (
     dirty_limit,
@@ -76,7 +76,7 @@ def filemap_add_folio(mem, cpu, task, pfn, fpn, base_kind, create):
         slot = swap_slot_of(entry)
         age = np.int64(mem.swap[slot].age)
         swap_free(mem, cpu, slot)
-        charge(mem, Cost.ZRAM_IN, 1)
+        charge_swapin(mem)
         mem.vm_event[VmEvent.PSWPIN] += 1
     elif entry <= SHADOW_ENTRY:
         age = (SHADOW_ENTRY - entry) // 2

@@ -26,7 +26,7 @@ from cma_gym.mm.mmzone import (
 )
 from cma_gym.mm.page_alloc import prep_new_page
 from cma_gym.mm.rmap import add_rmap, unlink_sharer, zap_pte
-from cma_gym.mm.swap import swap_free, swap_slot_of
+from cma_gym.mm.swap import charge_swapin, swap_free, swap_slot_of
 from cma_gym.mm.workingset import workingset_refault
 
 NO_REQUEST = -1
@@ -91,7 +91,7 @@ def finish_swapin(mem, cpu, task, pfn, vpn):
         sharer = np.int64(mem.pte[sharer].next)
     mem.swap[slot].vpn = NO_PAGE
     swap_free(mem, cpu, slot)
-    charge(mem, Cost.ZRAM_IN, 1)
+    charge_swapin(mem)
     mem.vm_event[VmEvent.PSWPIN] += 1
     mem.vm_event[VmEvent.PGMAJFAULT] += 1
     mem.page[pfn].flag |= PageFlag.YOUNG

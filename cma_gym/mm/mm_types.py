@@ -100,7 +100,7 @@ filemap = np.dtype([("entry", "i4")], align=True)
 
 swap_slot = np.dtype([("vpn", "i4"), ("zspage", "i4"), ("next", "i4"), ("age", "i4")], align=True)
 """Model: one zram slot. vpn: first virtual page that shares it (for shmem, FILE_OWNER - file page; in the free list,
-the next slot); zspage: pfn of the page that stores it, NO_PAGE if free; next: next object in that page."""
+the next slot); zspage: pfn of the page that stores it, ON_DISK, or NO_PAGE if free; next: next object in that page."""
 
 
 pin = np.dtype([("expire", "i8"), ("pfn", "i4"), ("holder", "i4")], align=True)
@@ -135,6 +135,8 @@ zone = np.dtype(
         ("vm_stat", "i8", (len(ZoneStat),)),
         ("free_area", free_area, (NR_PAGE_ORDERS,)),
         ("pcp", per_cpu_pages, (MAX_NR_CPUS,)),
+        ("nr_try_movable", "i8"),  # round robin of May 2014: pages left to take from either kind of block
+        ("nr_try_cma", "i8"),
     ],
     align=True,
 )
@@ -304,6 +306,7 @@ cursor = np.dtype(
         ("budget", "i8"),  # pages still covered by the latest answer
         ("answer_kind", "i8"),
         ("action", "i8"),
+        ("slip_ns", "i8"),  # how much later than scheduled events have become due for good
     ],
     align=True,
 )
@@ -325,6 +328,7 @@ metrics = np.dtype(
         ("pieces_first_ok", "i8"),
         ("cma_idle_ns", "i8"),  # integral of the free share of the area (1024ths) over time
         ("time_ns", "i8"),
+        ("free_ns", "i8"),  # integral of free pages over time, in 1024 ns
     ],
     align=True,
 )
@@ -358,7 +362,10 @@ kernel = np.dtype(
         ("lmk_minfree", "i8", (4,)),  # pages, for importance class FOREGROUND .. SYSTEM; index: class it may kill from
         ("lmk_subtract_cma", "i8"),
         ("lend", "i8"),  # 0: the area is never lent
-        ("cost", "i8", (16,)),  # Cost, ns
+        ("cost", "i8", (32,)),  # Cost, ns
+        ("swap_disk", "i8"),  # 1: swap is a disk, 0: zram
+        ("catch_up_ns", "i8"),  # what saturated tasks can make up for after a wait; negative: arrivals do not wait
+        ("cma_round_robin", "i8"),
     ],
     align=True,
 )

@@ -38,6 +38,8 @@ SWAP_ENTRY = -2
 SHADOW_ENTRY = -3
 """Below NO_ENTRY, even entries are swap slots (SWAP_ENTRY - 2 * slot), odd ones shadows (SHADOW_ENTRY - 2 * age)."""
 SHADOW_MASK = (1 << 29) - 1
+ON_DISK = -2
+"""In place of a zspage: the slot's content lies on a swap disk."""
 FILE_OWNER = -2
 """Owner of a shmem swap slot: FILE_OWNER - file page."""
 
@@ -367,3 +369,6 @@ class Cost(IntEnum):
     ISOLATE_PAGE = 10
     DRAIN = 11
     COMPACT_SCAN = 12
+    SWAP_DISK_OUT = 13
+    """The device's time for one page of a sequential write; nobody waits for it but through the queue."""
+    SWAP_DISK_IN = 14

@@ -323,6 +323,26 @@ def rmqueue_steal(mem, zone, order, migratetype):
 
 
 @jit
+def round_robin_turn(mem, zone):
+    """Whether it is CMA's turn: a pageblock's worth of pages is shared out in the ratio of what both kinds can spare.
+
+    Linux: __rmqueue_cma() of the patch of May 2014 (FACTS S6, A8), never merged. Ordinary memory can spare what is free
+    above the high watermark.
+    """
+    if zone.nr_try_movable <= 0 and zone.nr_try_cma <= 0:
+        free_cma = zone.vm_stat[ZoneStat.FREE_CMA]
+        normal = max(zone.vm_stat[ZoneStat.FREE_PAGES] - free_cma - zone.watermark[2], 0)
+        block = 1 << mem.kernel.pageblock_order
+        zone.nr_try_movable = block * normal // max(normal + free_cma, 1)
+        zone.nr_try_cma = block - zone.nr_try_movable
+    if zone.nr_try_movable > 0:
+        zone.nr_try_movable -= 1
+        return False
+    zone.nr_try_cma -= 1
+    return True
+
+
+@jit
 def prefers_cma(mem, zone, alloc_flags):
     """Whether this page should come from CMA first: the rule's wish, or mainline's half rule, tested for each page.
 
@@ -330,6 +350,8 @@ def prefers_cma(mem, zone, alloc_flags):
     """
     if alloc_flags & ALLOC_CMA_FIRST:
         return True
+    if mem.kernel.cma_round_robin:
+        return round_robin_turn(mem, zone)
     ratio = mem.kernel.cma_ratio
     return ratio > 0 and zone.vm_stat[ZoneStat.FREE_CMA] * ratio > zone.vm_stat[ZoneStat.FREE_PAGES]
 

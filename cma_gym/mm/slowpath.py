@@ -37,6 +37,7 @@ from cma_gym.mm.page_alloc import (
     move_freepages_block,
 )
 from cma_gym.mm.pcp import drain_all_pages
+from cma_gym.mm.swap import swap_wait_ns
 from cma_gym.mm.vmscan import kswapd_run, try_to_free_pages, wakeup_kswapd
 from cma_gym.mm.zonelist import get_page_from_freelist
 
@@ -98,7 +99,7 @@ def direct_reclaim(mem, cpu, highest_zoneidx):
     before = mem.work_ns
     mem.vm_event[VmEvent.ALLOCSTALL] += 1
     progress = try_to_free_pages(mem, cpu, SWAP_CLUSTER_MAX, highest_zoneidx)
-    stall_ns = mem.work_ns - before
+    stall_ns = mem.work_ns - before + swap_wait_ns(mem, mem.work_ns - before)
     mem.metrics.stall_ns += stall_ns
     elapse(mem, stall_ns)
     return progress

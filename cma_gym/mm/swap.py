@@ -1,7 +1,8 @@
-"""Swap to zram: slots, and the zsmalloc pages that hold their compressed content.
+"""Swap: slots, and where their content lies - zsmalloc pages that hold it compressed (zram), or a disk.
 
-Linux: mm/swapfile.c, drivers/block/zram/zram_drv.c, mm/zsmalloc.c
-Differs: five size classes; a zspage is one page; a slot goes when the page comes back (no swap cache).
+Linux: mm/swapfile.c, mm/page_io.c, drivers/block/zram/zram_drv.c, mm/zsmalloc.c
+Differs: five size classes; a zspage is one page; a slot goes when the page comes back (no swap cache), so a page that
+is evicted again is written again; a page on its way to the disk is unmapped at once and free when it is written.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ from cma_gym.mm.jit import jit
 from cma_gym.mm.list import list_add, list_del, list_first
 from cma_gym.mm.mmzone import (
     FILE_OWNER,
+    INFLIGHT,
     KIND_ZSMALLOC,
     MIGRATE_MOVABLE,
     NO_PAGE,
+    ON_DISK,
+    SWAP_CLUSTER_MAX,
     SWAP_ENTRY,
     Cost,
     PageKind,
@@ -23,6 +27,7 @@ from cma_gym.mm.mmzone import (
 )
 from cma_gym.mm.page_alloc import ALLOC_NO_WATERMARKS, prep_new_page
 from cma_gym.mm.pcp import free_pages
+from cma_gym.mm.writeback import submit_write
 from cma_gym.mm.zonelist import ZONE_MOVABLE, get_page_from_freelist, placement_flags
 
 ZS_OBJECTS = (8, 4, 3, 2, 1)
@@ -98,9 +103,57 @@ def zs_free(mem, cpu, slot):
 
 
 @jit
+def swap_congested(mem):
+    """Whether background reclaim should wait for the swap disk. Linux: get_request() sleeps on a full queue."""
+    return mem.kernel.swap_disk and mem.node.inflight_tail - mem.node.inflight_head >= INFLIGHT // 2
+
+
+@jit
+def swap_wait_ns(mem, worked_ns):
+    """How long a direct reclaimer that worked `worked_ns` then waits until a cluster of pages is written.
+
+    Linux: reclaim_throttle() and congestion_wait(): pages under writeback are no progress.
+    """
+    if not mem.kernel.swap_disk or mem.node.inflight_head == mem.node.inflight_tail:
+        return 0
+    last = min(mem.node.inflight_head + SWAP_CLUSTER_MAX, mem.node.inflight_tail) - 1
+    return max(mem.inflight_ns[last % INFLIGHT] - mem.clock - worked_ns, 0)
+
+
+@jit
+def charge_swapin(mem):
+    """The time it takes to bring one page back. Linux: zram_read_page(), swap_readpage().
+
+    A disk reads before it writes (the I/O scheduler's rule), so the queue of writes is only moved back.
+    """
+    if not mem.kernel.swap_disk:
+        charge(mem, Cost.ZRAM_IN, 1)
+        return
+    charge(mem, Cost.SWAP_DISK_IN, 1)
+    mem.node.disk_free_ns = max(mem.node.disk_free_ns, mem.clock) + mem.kernel.cost[Cost.SWAP_DISK_IN]
+
+
+@jit
+def store(mem, cpu, pfn, slot, owner):
+    """Put a page's content where this machine swaps to; False if there is no room for it.
+
+    Linux: swap_writepage(). A page on its way to a disk stays under writeback, which keeps it from being free.
+    """
+    if mem.kernel.swap_disk:
+        if mem.node.inflight_tail - mem.node.inflight_head >= INFLIGHT:
+            return False
+        mem.swap[slot].zspage = ON_DISK
+        submit_write(mem, pfn, Cost.SWAP_DISK_OUT)
+        return True
+    charge(mem, Cost.ZRAM_OUT, 1)
+    return zs_store(mem, cpu, slot, size_class(owner))
+
+
+@jit
 def swap_free(mem, cpu, slot):
     """Give up a slot and its content. Linux: swap_free()."""
-    zs_free(mem, cpu, slot)
+    if mem.swap[slot].zspage != ON_DISK:
+        zs_free(mem, cpu, slot)
     mem.swap[slot].zspage = NO_PAGE
     mem.swap[slot].vpn = mem.node.swap_free_head
     mem.node.swap_free_head = slot
@@ -109,7 +162,7 @@ def swap_free(mem, cpu, slot):
 
 @jit
 def swap_out(mem, cpu, pfn, age):
-    """Compress a page into a slot and point everything that maps it there; the page itself is left to the caller.
+    """Store a page in a slot and point everything that maps it there; the page itself is left to the caller.
 
     Linux: add_to_swap(), zram_write_page(), try_to_unmap()
 
@@ -124,8 +177,7 @@ def swap_out(mem, cpu, pfn, age):
         owner = FILE_OWNER - owner
     slot = np.int64(mem.node.swap_free_head)
     following = mem.swap[slot].vpn
-    charge(mem, Cost.ZRAM_OUT, 1)
-    if not zs_store(mem, cpu, slot, size_class(owner)):
+    if not store(mem, cpu, pfn, slot, owner):
         return False
     mem.node.swap_free_head = following
     mem.node.nr_swap_free -= 1

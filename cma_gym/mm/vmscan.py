@@ -34,7 +34,7 @@ from cma_gym.mm.mmzone import (
     VmEvent,
 )
 from cma_gym.mm.oom_kill import lowmem_scan
-from cma_gym.mm.swap import swap_out
+from cma_gym.mm.swap import swap_congested, swap_out
 from cma_gym.mm.watermark import int_sqrt, pgdat_balanced
 from cma_gym.mm.workingset import lru_note_cost, workingset_eviction
 from cma_gym.mm.writeback import start_writeback
@@ -94,6 +94,8 @@ def shrink_folio(mem, pfn, kswapd):
     if page.pincount > 0:
         return KEEP
     if is_anon_lru(page.kind):
+        if kswapd and swap_congested(mem):
+            return KEEP
         age = workingset_eviction(mem, np.int64(page.zone))
         if not swap_out(mem, 0, pfn, age):
             return ACTIVATE
@@ -330,7 +332,7 @@ def kswapd_run(mem):
     Linux: balance_pgdat(), kswapd()
     """
     node = mem.node
-    while node.kswapd_awake and node.kswapd_budget_ns > 0:
+    while node.kswapd_awake and node.kswapd_budget_ns > 0 and not swap_congested(mem):
         if pgdat_balanced(mem, node.kswapd_order, node.kswapd_highest_zoneidx):
             kswapd_sleep(mem)
             node.kswapd_failures = 0

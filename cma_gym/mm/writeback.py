@@ -59,6 +59,18 @@ def end_oldest_writeback(mem):
 
 
 @jit
+def submit_write(mem, pfn, cost):
+    """Put a page at the end of the device's queue, which must have room. Linux: submit_bio()."""
+    mem.page[pfn].flag |= PageFlag.WRITEBACK
+    mem.node.nr_writeback += 1
+    mem.node.disk_free_ns = max(mem.node.disk_free_ns, mem.clock) + mem.kernel.cost[cost]
+    slot = mem.node.inflight_tail % INFLIGHT
+    mem.inflight_pfn[slot] = pfn
+    mem.inflight_ns[slot] = mem.node.disk_free_ns
+    mem.node.inflight_tail += 1
+
+
+@jit
 def start_writeback(mem, pfn):
     """Hand a dirty page to the device, after its oldest one if the queue is full. Linux: folio_start_writeback()."""
     if mem.node.inflight_tail - mem.node.inflight_head >= INFLIGHT:
@@ -67,14 +79,8 @@ def start_writeback(mem, pfn):
     while page.flag & PageFlag.WRITEBACK:  # dirtied again on its way; the device keeps the order
         end_oldest_writeback(mem)
     folio_cancel_dirty(mem, pfn)
-    page.flag |= PageFlag.WRITEBACK
-    mem.node.nr_writeback += 1
     mem.vm_event[VmEvent.NR_WRITTEN] += 1
-    mem.node.disk_free_ns = max(mem.node.disk_free_ns, mem.clock) + mem.kernel.cost[Cost.FLASH_WRITE]
-    slot = mem.node.inflight_tail % INFLIGHT
-    mem.inflight_pfn[slot] = pfn
-    mem.inflight_ns[slot] = mem.node.disk_free_ns
-    mem.node.inflight_tail += 1
+    submit_write(mem, pfn, Cost.FLASH_WRITE)
 
 
 @jit
