@@ -54,6 +54,9 @@ PagesRange = Annotated[tuple[Pages, Pages], AfterValidator(_ordered)]
 """Fewest and most pages, on a machine of 512 MB; counts between are equally likely."""
 SecondsRange = Annotated[tuple[Seconds, Seconds], AfterValidator(_ordered)]
 """Shortest and longest time [s]; values between are equally likely."""
+Megabytes = Annotated[float, Field(ge=0, le=65536, allow_inf_nan=False)]
+MegabytesRange = Annotated[tuple[Megabytes, Megabytes], AfterValidator(_ordered)]
+"""Smallest and largest size [MB], for programs whose size does not depend on the machine's."""
 
 
 @dataclass(frozen=True)
