@@ -23,7 +23,8 @@ from experiments.soak_life import Life, describe, live, reproduction
 from experiments.soak_machines import layout_names
 
 SUMMARY = "run machines through random events, validated all along, and look for leaks"
-LIFE_OPS = 20_000_000
+LIFE_OPS = 4_000_000
+"""Operations of one life: long enough to age a machine, short enough for all layouts to have their turns."""
 VIOLATED = 1
 
 
