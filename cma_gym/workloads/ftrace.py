@@ -16,14 +16,16 @@ import numpy as np
 
 from cma_gym.machine.events import Op, event_dtype
 from cma_gym.workloads.ftrace_books import Books, new_books, rehash_files, rehash_pages
-from cma_gym.workloads.ftrace_cma import DemandFinder, demand_events
+from cma_gym.workloads.ftrace_cma import DemandFinder, demand_events, demand_events_of
 from cma_gym.workloads.ftrace_demand import build
 from cma_gym.workloads.ftrace_format import Skip, new_parser, record_dtype
 from cma_gym.workloads.ftrace_identity import follow
 from cma_gym.workloads.ftrace_layout import lay_out
 from cma_gym.workloads.ftrace_report import TraceReport, count_events, make_report
 from cma_gym.workloads.ftrace_source import TraceError, TraceSource
+from cma_gym.workloads.ftrace_start import seed, start_state
 from cma_gym.workloads.ftrace_text import parse
+from cma_gym.workloads.kernel_text import KernelText
 from cma_gym.workloads.workload import Workload
 
 Progress = Callable[[int, int], None]
@@ -48,7 +50,10 @@ def prepare() -> float:
 
 
 def import_trace(
-    path: str | os.PathLike[str], name: str | None = None, progress: Progress | None = None
+    path: str | os.PathLike[str],
+    name: str | None = None,
+    progress: Progress | None = None,
+    text: KernelText | None = None,
 ) -> tuple[Workload, TraceReport]:
     """Read a recording and turn it into a workload.
 
@@ -56,6 +61,8 @@ def import_trace(
         path: ftrace text as `cat /sys/kernel/tracing/trace` or `trace-cmd report` print it; plain, .gz, .xz or .zst.
         name: name of the workload; without one, the file's up to its first dot.
         progress: called after each chunk.
+        text: what the kernel said beside the recording; the workload then has a start state, and demands as they were
+            made rather than as attempts suggest.
 
     Returns:
         The workload, checked, and the report of the import.
@@ -67,20 +74,29 @@ def import_trace(
     prepare()
     began = time.perf_counter()
     parser, books, finder = new_parser(), new_books(), DemandFinder()
+    seeded = None
+    if text is not None:
+        books, seeded = seed(books, text)
     with TraceSource(path) as source:
         books = _read(source, parser, books, finder, progress)
         finder.close()
         _refuse_useless(source, parser[0])
         report = make_report(source, parser[0], books, finder.demands)
     end_ns = int(books.state[0]["time"])
-    more = np.concatenate([demand_events(finder.demands, end_ns), np.zeros(1, event_dtype)])
-    more[-1]["time"], more[-1]["op"] = end_ns, Op.TICK
     memory_mb = _memory_mb(books)
     start_ns = int(books.state[0]["start"])
-    plan = build(books)
+    wanted = demand_events(finder.demands, end_ns)
+    if text is not None:
+        wanted = demand_events_of(text, finder.demands, start_ns, end_ns)
+    more = np.concatenate([wanted, np.zeros(1, event_dtype)])
+    more[-1]["time"], more[-1]["op"] = end_ns, Op.TICK
+    plan = build(books, 0 if seeded is None else len(seeded.pfn))
+    layout = lay_out(plan, more)
+    start, nr_fpages = None, layout.nr_fpages
+    if text is not None and seeded is not None:
+        start, nr_fpages = start_state(text, seeded, books, plan, layout)
     del books
-    events, nr_vpages, nr_fpages, nr_tasks = lay_out(plan, more)
-    report.workload_events = count_events(events)
+    report.workload_events = count_events(layout.events)
     file_name = Path(path).name
     meta = {
         "family": "ftrace",
@@ -91,7 +107,8 @@ def import_trace(
         "kernel": {"lmk": False},  # whom the recorded system killed is in the events already
         "report": report.facts(),
     }
-    workload = Workload(name or file_name.split(".")[0], events, nr_vpages, nr_fpages, nr_tasks, meta).check()
+    label = name or file_name.split(".")[0]
+    workload = Workload(label, layout.events, layout.nr_vpages, nr_fpages, layout.nr_tasks, meta, start).check()
     report.wall_s = time.perf_counter() - began
     return workload, report
 

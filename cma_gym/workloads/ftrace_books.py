@@ -50,6 +50,14 @@ class Count(IntEnum):
     """Targets of pages older than the recording."""
     OLD_PAGES = 19
     """Pages that were there when the recording began, as their end shows."""
+    PLACED_PAGES = 20
+    """Pages in use at the start by the page map."""
+    VOID_PLACES = 21
+    """Of them: allocated by the recording's first events, so that the map is a little younger than the recording."""
+    NAMED_PLACES = 22
+    """Of them: page cache whose name its removal told."""
+    OWNED_PLACES = 23
+    """Of them: anonymous pages whose owner their free told."""
 
 
 NR_COUNTS = len(Count)
@@ -128,13 +136,15 @@ def new_books() -> Books:
     state[0]["start"] = -1
     state[0]["nr_tasks"] = 2  # the kernel, nobody
     state[0]["low_pfn"] = np.iinfo(np.int64).max
+    task = _zeros(1 << 10, task_dtype)
+    task["lost_head"][:2] = task["lost_tail"][:2] = -1
     return Books(
         state=state,
         frame=np.zeros(1 << 20, np.int32),
         life=_zeros(4 * SPARE, life_dtype),
         action=_zeros(4 * SPARE, action_dtype),
         thread=_zeros(1 << 10, thread_dtype),
-        task=_zeros(1 << 10, task_dtype),
+        task=task,
         pid=_zeros(MAX_PID, pid_dtype),
         file_slot=_zeros(1 << 10, file_slot_dtype),
         page_slot=_zeros(4 * SPARE, page_slot_dtype),

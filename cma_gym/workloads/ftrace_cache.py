@@ -104,6 +104,24 @@ def _old_file_page(books, record, pfn, index, evicted):
 
 
 @leaf
+def _name_placed(books, record, ident, index, evicted):
+    """Page cache that was there at the start tells its name as it leaves."""
+    life = books.life[ident]
+    if not Kind.FILE <= life.kind <= Kind.SHMEM or life.fpage >= 0:
+        life.mark |= Mark.UNCACHED
+        return
+    fpage = find_fpage(books, record.dev, record.ino, index, _CREATE)
+    books.fpage[fpage].kind = life.kind
+    life.fpage = fpage
+    life.mark |= Mark.UNCACHED
+    books.state[0].counts[Count.NAMED_PLACES] += 1
+    if evicted:
+        books.state[0].counts[Count.EVICTED] += 1
+    elif life.mark & Mark.MOVABLE:
+        log(books, Code.TRUNCATE, fpage)
+
+
+@leaf
 def cache_delete(books, record, thread):
     """Pages leave the page cache: truncated, or evicted by reclaim or for a contiguous allocation."""
     evicted = reclaims(thread) or thread.cma != 0
@@ -113,6 +131,8 @@ def cache_delete(books, record, thread):
         fpage = find_fpage(books, record.dev, record.ino, record.index + i, _ONLY_FIND)
         if fpage >= 0:
             _uncache_named(books, pfn, ident, fpage, evicted)
+        elif ident >= 0 and books.life[ident].mark & Mark.PLACED and books.life[ident].kind >= Kind.FILE:
+            _name_placed(books, record, ident, record.index + i, evicted)
         elif ident >= 0 and books.life[ident].kind <= Kind.COPY:
             # Never added by name and yet in a page cache: tmpfs, which has no event for that.
             fpage = find_fpage(books, record.dev, record.ino, record.index + i, _CREATE)

@@ -11,6 +11,7 @@ import numpy as np
 
 from cma_gym.machine.events import Op, event_dtype
 from cma_gym.workloads.ftrace_format import TraceEvent
+from cma_gym.workloads.kernel_text import KernelText
 
 RETRY_GAP_NS = 500_000_000
 """Attempts of one size by one task that follow each other this closely are one demand (assumption). Callers retry after
@@ -120,6 +121,43 @@ class DemandFinder:
                 return
 
 
+def usual_hold_ms(demands: Iterable[Demand]) -> int:
+    """How long a buffer was held, as the median of those that were obtained and released."""
+    ended = [demand for demand in demands if demand.release_ns >= 0 and not demand.last_failed]
+    holds = [(demand.release_ns - demand.last_ns) // 1_000_000 for demand in ended]
+    return min(max(median_low(holds), 0), _MAX_HOLD_MS) if holds else DEFAULT_HOLD_MS
+
+
+def demand_events_of(text: KernelText, found: Iterable[Demand], start_ns: int, end_ns: int) -> np.ndarray:
+    """DEMAND events for the demands that the kernel's text lists, in its order, with its index as their id.
+
+    The trace gives what the text lacks: the alignment, and how long buffers are held. A demand whose last pieces were
+    never asked for wanted as many as the largest of its size (assumption).
+
+    Args:
+        text: what the kernel said.
+        found: the demands that the attempts in the trace suggest.
+        start_ns: time of the recording's first event, on the clock of the text's times [ns].
+        end_ns: length of the recording [ns].
+    """
+    found = list(found)
+    aligns = {demand.nr_pages: demand.align_order for demand in found}
+    most: dict[int, int] = {}
+    made = [(ident, demand) for ident, demand in enumerate(text.demands) if demand.attempts]
+    for _, demand in made:
+        size = demand.attempts[0].nr_pages
+        most[size] = max(most.get(size, 1), demand.pieces)
+    events = np.zeros(len(made), event_dtype)
+    hold = usual_hold_ms(found)
+    for event, (ident, demand) in zip(events, made, strict=True):
+        size = demand.attempts[0].nr_pages
+        at = min(max(int(demand.attempts[0].start_s * 1e9) - start_ns, 0), end_ns)
+        pieces = demand.pieces if demand.ok else most[size]
+        event["time"], event["op"], event["task"], event["start"] = at, Op.DEMAND, hold, ident
+        event["nr"], event["arg"], event["value"] = size, aligns.get(size, 0), pieces
+    return events
+
+
 def demand_events(demands: Iterable[Demand], end_ns: int) -> np.ndarray:
     """DEMAND events, one for each demand.
 
@@ -129,13 +167,10 @@ def demand_events(demands: Iterable[Demand], end_ns: int) -> np.ndarray:
     """
     demands = list(demands)
     most: dict[tuple[int, int], int] = {}
-    holds = []
     for demand in demands:
         key = (demand.nr_pages, demand.align_order)
         most[key] = max(most.get(key, 1), demand.pieces)
-        if demand.release_ns >= 0 and not demand.last_failed:
-            holds.append((demand.release_ns - demand.last_ns) // 1_000_000)
-    usual = median_low(holds) if holds else DEFAULT_HOLD_MS
+    usual = usual_hold_ms(demands)
     events = np.zeros(len(demands), event_dtype)
     for ident, demand in enumerate(demands):
         held = (demand.release_ns - demand.last_ns) // 1_000_000

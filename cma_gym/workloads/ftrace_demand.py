@@ -100,7 +100,7 @@ class Plan(NamedTuple):
 
     event: np.ndarray
     nr: np.ndarray
-    """[events, extents, runs] so far."""
+    """[events, extents, runs] so far; then the events at the begin that only give placed pages their numbers."""
     run: np.ndarray
     space: np.ndarray
     """Of each task; the last one is that of all files."""
@@ -108,10 +108,17 @@ class Plan(NamedTuple):
     life: np.ndarray
     fpage: np.ndarray
     task: np.ndarray
+    placed: np.ndarray
+    """Of each page with a place at the start: its virtual page, file page or handle; _NONE where nothing names it."""
 
 
-def new_plan(books: Books) -> Plan:
-    """An empty plan for what identity found; the books' lives are taken over and lose their frames."""
+def new_plan(books: Books, nr_placed: int) -> Plan:
+    """An empty plan for what identity found; the books' lives are taken over and lose their frames.
+
+    Args:
+        books: what identity found.
+        nr_placed: lives, the first ones, whose place at the start is known.
+    """
     state = books.state[0]
     nr_tasks, nr_lives, nr_fpages = int(state["nr_tasks"]), int(state["nr_lives"]), int(state["nr_fpages"])
     code = books.action["code"][: int(state["nr_actions"])]
@@ -127,13 +134,14 @@ def new_plan(books: Books) -> Plan:
         space[name] = _NONE
     return Plan(
         event=np.empty(len(code) + 2 * old + 2 * nr_tasks + 1, event_dtype).view(np.recarray),
-        nr=np.zeros(3, np.int64),
+        nr=np.zeros(4, np.int64),
         run=np.zeros(nr_tasks * _STREAMS, run_dtype).view(np.recarray),
         space=space.view(np.recarray),
         extent=np.empty(frees + old + 1, extent_dtype).view(np.recarray),
         life=life.view(np.recarray),
         fpage=fpage.view(np.recarray),
         task=books.task[:nr_tasks],
+        placed=np.full(nr_placed, _NONE, np.int32),
     )
 
 
@@ -342,6 +350,37 @@ def _was_there(plan, ident):
 
 
 @leaf
+def _number_placed(plan, ident):
+    """A page with a place at the start gets its number, if anything that is to come names it."""
+    life = plan.life[ident]
+    kind = np.int64(life.kind)
+    if kind <= Kind.COPY:
+        _appear(plan, ident, _NO_ARG)
+    elif Kind.FILE <= kind <= Kind.SHMEM and life.mark & Mark.MOVABLE:
+        if life.fpage >= 0 and plan.fpage[life.fpage].number == _NONE:
+            _file(plan, np.int64(life.fpage), _KERNEL_TASK, _NO_ARG, _NO_ARG)
+            plan.placed[ident] = _WAITS
+    elif kind <= Kind.KERNEL and kind != Kind.ZSMALLOC and life.left == 0:
+        _appear(plan, ident, _NO_ARG)
+
+
+@leaf
+def _place(plan):
+    """Number all pages that have a place at the start; the events that come of it are not part of the demand."""
+    for ident in range(len(plan.placed)):
+        if plan.life[ident].mark & Mark.OLD:
+            _number_placed(plan, ident)
+    for slot in range(len(plan.run)):
+        _flush(plan, slot)
+    plan.nr[3] = plan.nr[0]
+    for ident in range(len(plan.placed)):
+        if plan.placed[ident] == _WAITS:
+            plan.placed[ident] = plan.fpage[plan.life[ident].fpage].number
+        else:
+            plan.placed[ident] = plan.life[ident].number
+
+
+@leaf
 def _truncated(plan, fpage, time):
     _settle(plan, fpage)
     if plan.fpage[fpage].number >= 0:
@@ -390,7 +429,8 @@ def _build(plan, actions):
     """Take all actions; events stand in `plan.event[:plan.nr[0]]`, in no order of time yet."""
     plan.space[KERNEL_TASK].state = 1
     _emit(plan, _NO_ARG, _SPAWN, _KERNEL_TASK, _NO_ARG, _NO_ARG, np.int64(Importance.SYSTEM))
-    for old in range(len(plan.life)):
+    _place(plan)
+    for old in range(len(plan.placed), len(plan.life)):
         if plan.life[old].mark & Mark.OLD:
             _was_there(plan, old)
     for slot in range(len(plan.run)):
@@ -411,9 +451,9 @@ def _build(plan, actions):
         _flush(plan, slot)
 
 
-def build(books: Books) -> Plan:
+def build(books: Books, nr_placed: int = 0) -> Plan:
     """The demand behind what identity found; tasks are numbered as in the books, virtual pages from 0 in each task."""
-    plan = new_plan(books)
+    plan = new_plan(books, nr_placed)
     _build(plan, books.action[: int(books.state[0]["nr_actions"])])
     return plan
 

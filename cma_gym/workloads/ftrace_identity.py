@@ -43,7 +43,15 @@ _ANON = np.int64(Kind.ANON)
 
 
 @leaf
-def _free_user(books, thread, ident):
+def _find_owner(books, thread, life, tgid):
+    """Who frees an anonymous page that was there at the start shows whose it was."""
+    if life.mark & Mark.PLACED and life.task == NOBODY_TASK and tgid != 0:
+        life.task = task_at(books, tgid, thread.born)
+        books.state[0].counts[Count.OWNED_PLACES] += 1
+
+
+@leaf
+def _free_user(books, thread, ident, tgid):
     """A frame with an anonymous page or page cache is freed: by its owner, by reclaim, or because it moved."""
     life = books.life[ident]
     counts = books.state[0].counts
@@ -67,10 +75,12 @@ def _free_user(books, thread, ident):
                 lose(books, ident)
             return
     if anon:
+        if not life.mark & Mark.WRITTEN:
+            _find_owner(books, thread, life, tgid)
         log(books, Code.EVICT if life.mark & Mark.WRITTEN else Code.FREE, ident)
         return
     counts[Count.CACHE_FREED] += 1
-    if books.fpage[life.fpage].life == ident + 1:
+    if life.fpage >= 0 and books.fpage[life.fpage].life == ident + 1:
         books.fpage[life.fpage].life = 0
 
 
@@ -120,7 +130,7 @@ def _free_known(books, thread, ident, record):
     elif kind == Kind.BUFFER:
         books.state[0].counts[Count.BUFFER_FREES] += 1
     elif kind <= Kind.SHMEM:
-        _free_user(books, thread, ident)
+        _free_user(books, thread, ident, np.int64(record.tgid))
 
 
 @leaf
@@ -156,6 +166,19 @@ def _vacate(books, pfn):
     else:
         life.pfn = -1
     return True
+
+
+@leaf
+def _void(books, pfn):
+    """A frame is allocated that the page map shows in use, before anything else happened to it: the map is younger."""
+    entry = books.frame[pfn]
+    if entry <= EMPTY or entry & 1:
+        return
+    life = books.life[(entry >> 1) - 1]
+    if life.mark & Mark.PLACED and life.fpage < 0 and not life.mark & Mark.UNCACHED:
+        life.mark = np.uint16(Mark.PLACED)
+        books.frame[pfn] = EMPTY
+        books.state[0].counts[Count.VOID_PLACES] += 1
 
 
 @leaf
@@ -200,6 +223,7 @@ def _page_alloc(books, record, thread):
     else:
         ident = new_life(books, task, record.pfn, kind, mark, kalloc_arg(gfp, record.order), pages)
         for pfn in range(record.pfn, record.pfn + pages):
+            _void(books, pfn)
             state.counts[Count.REUSED_FRAMES] += _vacate(books, pfn)
             books.frame[pfn] = np.int32((ident + 1) << 1 | 1)
         if kind == Kind.CANDIDATE:
@@ -211,6 +235,7 @@ def _page_alloc(books, record, thread):
 @leaf
 def _give(books, thread, ident, pfn):
     """A movable page gets its frame."""
+    _void(books, pfn)
     books.state[0].counts[Count.REUSED_FRAMES] += _vacate(books, pfn)
     books.frame[pfn] = np.int32((ident + 1) << 1 | 1)
     kind = books.life[ident].kind

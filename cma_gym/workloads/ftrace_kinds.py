@@ -94,7 +94,9 @@ class Mark(IntEnum):
     SEEN = 128
     """Its allocation was recorded."""
     OLD = 256
-    """It was there when the recording began, as its end shows."""
+    """It was there when the recording began, as its end or a page map shows."""
+    PLACED = 512
+    """A page map says in which frame it was when the recording began."""
 
 
 class Code(IntEnum):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from typing import NamedTuple
 
 import numpy as np
 
@@ -42,7 +43,20 @@ class _Ranges:
         self._free = sorted([*merged, new])
 
 
-def lay_out(plan: Plan, more: np.ndarray) -> tuple[np.ndarray, int, int, int]:
+class Layout(NamedTuple):
+    """The events of a workload, what they name, and where each task of the plan went."""
+
+    events: np.ndarray
+    nr_vpages: int
+    nr_fpages: int
+    nr_tasks: int
+    ids: np.ndarray
+    """Of each task of the plan: its id."""
+    starts: np.ndarray
+    """Of each task of the plan: its first virtual page."""
+
+
+def lay_out(plan: Plan, more: np.ndarray) -> Layout:
     """Sort the events in time and give each task its place.
 
     Tasks without a virtual page of their own (kernel threads, short-lived helpers) act as the kernel, task 0.
@@ -52,10 +66,13 @@ def lay_out(plan: Plan, more: np.ndarray) -> tuple[np.ndarray, int, int, int]:
         more: events that name no task (demands, the last tick).
 
     Returns:
-        Events, number of virtual pages, of file pages, and of tasks.
+        Events in order of time, and where things went.
     """
     sizes = plan.space["top"][:-1].astype(np.int64)
-    events = np.concatenate([plan.event[: int(plan.nr[0])].view(event_dtype), more])
+    events = plan.event[: int(plan.nr[0])].view(event_dtype)
+    demand = np.ones(len(events), np.bool_)
+    demand[1 : int(plan.nr[3])] = events["op"][1 : int(plan.nr[3])] == Op.SPAWN
+    events = np.concatenate([events[demand], more])
     events = events[np.argsort(events["time"], kind="stable")]
     fold_exits(events.view(np.recarray), np.full(len(sizes), -1, np.int64))
     events = events[events["nr"] >= 0]
@@ -73,7 +90,7 @@ def lay_out(plan: Plan, more: np.ndarray) -> tuple[np.ndarray, int, int, int]:
     events["nr"][spawns] = sizes[task[spawns]]
     named = events["op"] != Op.DEMAND
     events["task"][named] = ids[task[named]]
-    return events, nr_vpages, int(plan.space[-1]["top"]), nr_tasks
+    return Layout(events, nr_vpages, int(plan.space[-1]["top"]), nr_tasks, ids, starts)
 
 
 def _places(events: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray, int, int]:

@@ -13,11 +13,25 @@ from typing import Any
 
 import numpy as np
 
+from cma_gym.machine.boot_state import StartState, start_page_dtype, start_slot_dtype, start_zone_dtype
 from cma_gym.machine.events import KALLOC_ORDER_SHIFT, NR_OPS, PIN_HOLDER_SHIFT, Op, event_dtype
 from cma_gym.mm.mmzone import NR_HOLDERS, NR_PAGE_ORDERS, NR_PIECES, Importance
 
-FORMAT = "cma-gym-workload-1"
+FORMAT = "cma-gym-workload-2"
+_READABLE = (FORMAT, "cma-gym-workload-1")
+"""The first format had no start state."""
+_START = {"page": start_page_dtype, "block": np.dtype("u1"), "zone": start_zone_dtype, "swap": start_slot_dtype}
 _LARGEST_ALIGN_ORDER = 20
+_DAMAGE = (
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+)
 
 
 class WorkloadError(ValueError):
@@ -39,6 +53,8 @@ class Workload:
     """One more than the largest task named."""
     meta: dict[str, Any] = field(default_factory=dict)
     """JSON-plain facts about its origin: family, seed, machine sizes, or the report of a trace import."""
+    start: StartState | None = None
+    """What the machine's memory holds when the events begin; None: what an ordinary boot leaves."""
 
     def check(self) -> Workload:
         """This workload, if its events are sane.
@@ -101,11 +117,14 @@ def save(workload: Workload, path: str | os.PathLike[str]) -> None:
         "nr_fpages": workload.nr_fpages,
         "nr_tasks": workload.nr_tasks,
         "meta": workload.meta,
+        "start": None if workload.start is None else workload.start.numbers(),
     }
+    arrays = {} if workload.start is None else {f"start_{name}": getattr(workload.start, name) for name in _START}
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "wb") as out:
-            np.savez_compressed(out, events=workload.events, header=np.array(json.dumps(header, sort_keys=True)))
+            text = np.array(json.dumps(header, sort_keys=True))
+            np.savez_compressed(out, events=workload.events, header=text, **arrays)
         os.chmod(temporary, 0o644)
         os.replace(temporary, target)
     except BaseException:
@@ -123,15 +142,31 @@ def load(path: str | os.PathLike[str]) -> Workload:
         with np.load(path, allow_pickle=False) as archive:
             header = json.loads(str(archive["header"]))
             events = archive["events"]
+            start = _start(archive, header)
     except FileNotFoundError:
         raise WorkloadError(f"{path}: no such workload file; make one with import-trace") from None
     except OSError as error:
         raise WorkloadError(f"{path}: cannot be read ({error.strerror}); check the path") from None
-    except (KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError):
+    except _DAMAGE:
         raise WorkloadError(f"{path}: not a workload file, or a damaged one; make it again with import-trace") from None
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
+    if not isinstance(header, dict) or header.get("format") not in _READABLE:
         raise WorkloadError(f"{path}: written in another format than {FORMAT}; make it again with import-trace")
     if events.dtype == event_dtype:
         events = events.view(event_dtype)  # a stored dtype is equal but has lost its alignment flag
     sizes = {key: int(header[key]) for key in ("nr_vpages", "nr_fpages", "nr_tasks")}
-    return Workload(name=str(header["name"]), events=events, meta=header.get("meta", {}), **sizes).check()
+    meta = header.get("meta", {})
+    return Workload(name=str(header["name"]), events=events, meta=meta, start=start, **sizes).check()
+
+
+def _start(archive: Any, header: Any) -> StartState | None:
+    """The start state of a stored workload, if it has one."""
+    numbers = header.get("start") if isinstance(header, dict) else None
+    if numbers is None:
+        return None
+    arrays = {}
+    for name, dtype in _START.items():
+        stored = archive[f"start_{name}"]
+        if stored.dtype != dtype:
+            raise ValueError(f"start_{name} has another dtype")
+        arrays[name] = stored.view(dtype)
+    return StartState(**arrays, **{name: int(value) for name, value in numbers.items()})
