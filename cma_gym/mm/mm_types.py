@@ -224,6 +224,7 @@ task = np.dtype(
         ("importance", "i4"),
         ("has_pinned", "i4"),
         ("last_active", "i8"),
+        ("cold", "i8"),  # value of the SPAWN that started it
     ],
     align=True,
 )
@@ -359,6 +360,8 @@ kernel = np.dtype(
         ("lmk_subtract_cma", "i8"),
         ("lend", "i8"),  # 0: the area is never lent
         ("cost", "i8", (16,)),  # Cost, ns
+        ("lmk_available", "i8"),  # pages; > 0: a killer in user space, below so much MemAvailable
+        ("lmk_swap_free", "i8"),  # pages; the same, below so much free swap
     ],
     align=True,
 )
