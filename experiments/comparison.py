@@ -231,7 +231,10 @@ def blame_by_kind(demands: np.ndarray) -> dict[str, float]:
 
 
 def run_units(
-    units: Sequence[Unit], jobs: int, done: Callable[[int, Row], None] = lambda index, row: None
+    units: Sequence[Any],
+    jobs: int,
+    done: Callable[[int, Row], None] = lambda index, row: None,
+    work: Callable[[Any], Row] = run_unit,
 ) -> list[Row]:
     """Run all units.
 
@@ -239,29 +242,30 @@ def run_units(
         units: what to run.
         jobs: processes; 1 runs everything in this one.
         done: called with (position, row) as rows are finished, in any order.
+        work: what turns a unit into a row; a function of a module, so that other processes find it.
 
     Returns:
         The rows, in the order of `units`.
     """
     rows: list[Row | None] = [None] * len(units)
-    with closing(_finished(units, jobs)) as finished:
+    with closing(_finished(units, jobs, work)) as finished:
         for index, row in finished:
             rows[index] = row
             done(index, row)
     return [row for row in rows if row is not None]
 
 
-def _finished(units: Sequence[Unit], jobs: int) -> Generator[tuple[int, Row], None, None]:
+def _finished(units: Sequence[Any], jobs: int, work: Callable[[Any], Row]) -> Generator[tuple[int, Row], None, None]:
     # The first row always runs here: it fills the compiler's cache, which the other processes then only read.
     local = len(units) if jobs <= 1 else 1
     for index in range(min(local, len(units))):
-        yield index, run_unit(units[index])
+        yield index, work(units[index])
     if local >= len(units):
         return
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(min(jobs, len(units) - 1), mp_context=context, initializer=_leave_interrupts_to_parent)
     try:
-        waiting: dict[Future[Row], int] = {pool.submit(run_unit, units[i]): i for i in range(1, len(units))}
+        waiting: dict[Future[Row], int] = {pool.submit(work, units[i]): i for i in range(1, len(units))}
         while waiting:
             for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                 yield waiting.pop(future), future.result()

@@ -91,6 +91,8 @@ _EMULATED: dict[Cost, int] = {
     Cost.ISOLATE_PAGE: 430,
     Cost.DRAIN: 7_400_000,
     Cost.COMPACT_SCAN: 1_000,
+    Cost.SWAP_DISK_OUT: 16_000,
+    Cost.SWAP_DISK_IN: 16_000,
 }
 """The slow machine of the public recordings: Linux 6.12 on two emulated CPUs, all busy. "Gap" is the time between two
 consecutive events of one task in a recording (its median; the middle four fifths in brackets), where nothing else of

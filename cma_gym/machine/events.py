@@ -30,7 +30,8 @@ class Op(IntEnum):
 
     SPAWN = 0
     """Start `task`; its virtual pages are `start .. start+nr-1`; arg: Importance. Task 0 is the kernel and always
-    runs; a first event may SPAWN it to give it its range of handles."""
+    runs; a first event may SPAWN it to give it its range of handles. value n > 0: only if it does not run (a launcher
+    finds the app gone, killed by the machine); n tells the events of this start from those of others (COLD)."""
     FORK = 1
     """Start `task` as a copy of task `value`; its range is `start .. start+nr-1`, `nr` as large as the parent's;
     arg: Importance. Present pages are shared copy-on-write; swapped ones share their slot."""
@@ -72,6 +73,8 @@ class TouchFlag(IntEnum):
     WRITE = 1
     DRIVER = 2
     """The page is a driver's, claimed movable but not migratable (FACTS B16)."""
+    COLD = 4
+    """Part of a cold start that a warm one leaves out: only if the SPAWN with the same value started the task."""
 
 
 class FileFlag(IntEnum):
@@ -88,6 +91,8 @@ class FileFlag(IntEnum):
     """The journal takes a reference on the buffers for `value` microseconds (FACTS B3, kernel fact 1)."""
     WRITABLE = 64
     """The file is open for writing."""
+    COLD = 256
+    """As TouchFlag.COLD."""
 
 
 class PinFlag(IntEnum):

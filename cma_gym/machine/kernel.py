@@ -61,6 +61,11 @@ class KernelConfig(BaseModel):
     lmk_minfree_permille: tuple[int, int, int, int] = (20, 35, 60, 0)
     """Tasks of an importance class may be killed when both free and file pages are below this share of RAM [1/1000], by
     Importance; SYSTEM never is. Source: vendor tables of 3 GB phones (FACTS C9: 18432, 27648 and 55296 pages)."""
+    lmk_available_permille: int = Field(default=0, ge=0, le=1000)
+    """n > 0: a killer in user space instead, which ends the task used longest ago when MemAvailable is below this share
+    of RAM [1/1000], as the recorded guest's (60), or when swap is nearly full."""
+    lmk_swap_free_permille: int = Field(default=0, ge=0, le=1000)
+    """Free swap below which that killer acts, too [1/1000 of the swap device]."""
     cost_profile: CostProfile = "phone"
     """Kind of machine whose cost table holds (machine/costs.py)."""
     swap_backend: Literal["zram", "disk"] = "zram"
@@ -111,6 +116,9 @@ class KernelConfig(BaseModel):
         record["catch_up_ns"] = -1 if self.catch_up_ms is None else self.catch_up_ms * 1_000_000
         record["demand_retry_ns"] = self.demand_retry_ms * 1_000_000
         record["lmk_minfree"] = [share * spec.nr_pages // 1000 for share in self.lmk_minfree_permille]
+        nr_swap = spec.nr_pages * spec.zram_percent // 100
+        record["lmk_available"] = self.lmk_available_permille * spec.nr_pages // 1000
+        record["lmk_swap_free"] = self.lmk_swap_free_permille * nr_swap // 1000
         table = self.cost_table()
         record["cost"][: len(table)] = table
 

@@ -12,6 +12,7 @@ from cma_gym.machine.events import (
     PIN_HOLDER_SHIFT,
     FileFlag,
     KallocFlag,
+    Op,
     PinFlag,
     TouchFlag,
 )
@@ -85,8 +86,11 @@ def alloc_placed(mem, cpu, kind):
 
 @jit
 def do_spawn(mem, event):
-    """SPAWN: a new life of a task, with an empty range."""
+    """SPAWN: a new life of a task, with an empty range; or none, if it was to start only what does not run."""
     task = mem.task[event.task]
+    if event.op == Op.SPAWN and event.value > 0 and task.alive:
+        return
+    task.cold = event.value
     if task.alive and event.task > 0:
         exit_mmap(mem, task_cpu(mem, event.task), np.int64(event.task))
     task.alive = 1

@@ -14,7 +14,7 @@ import numpy as np
 from numba import types
 
 from cma_gym.machine.decision import DecisionPointer
-from cma_gym.machine.events import Op, event_dtype
+from cma_gym.machine.events import FileFlag, Op, TouchFlag, event_dtype
 from cma_gym.machine.ops import (
     RUN_PAGES,
     answered,
@@ -71,11 +71,14 @@ def background(mem):
 
 @jit
 def task_is_gone(mem, event):
-    """Whether an event belongs to a task that was killed, and so does not happen."""
+    """Whether an event belongs to a task that was killed, or to a cold start that was none, and so does not happen."""
     op = event.op
     if op == Op.SPAWN or op == Op.FORK or op >= Op.DEMAND:
         return False
-    return not mem.task[event.task].alive
+    task = mem.task[event.task]
+    if op == Op.TOUCH and event.arg & TouchFlag.COLD or op == Op.FILE and event.arg & FileFlag.COLD:
+        return not task.alive or task.cold != event.value
+    return not task.alive
 
 
 @jit

@@ -226,6 +226,7 @@ task = np.dtype(
         ("importance", "i4"),
         ("has_pinned", "i4"),
         ("last_active", "i8"),
+        ("cold", "i8"),  # value of the SPAWN that started it
     ],
     align=True,
 )
@@ -366,6 +367,8 @@ kernel = np.dtype(
         ("swap_disk", "i8"),  # 1: swap is a disk, 0: zram
         ("catch_up_ns", "i8"),  # what saturated tasks can make up for after a wait; negative: arrivals do not wait
         ("cma_round_robin", "i8"),
+        ("lmk_available", "i8"),  # pages; > 0: a killer in user space, below so much MemAvailable
+        ("lmk_swap_free", "i8"),  # pages; the same, below so much free swap
     ],
     align=True,
 )

@@ -8,7 +8,7 @@ being looked at.
 from __future__ import annotations
 
 from cma_gym.mm.jit import jit
-from cma_gym.mm.mmzone import NO_TASK, NR_ZONES, Importance, VmEvent, ZoneStat
+from cma_gym.mm.mmzone import NO_TASK, NR_ZONES, WMARK_LOW, Importance, VmEvent, ZoneStat
 from cma_gym.mm.rmap import zap_pte
 from cma_gym.mm.zonelist import nr_free_cma, nr_free_pages
 
@@ -37,9 +37,40 @@ def select_victim(mem, least_important, spare):
 
 
 @jit
+def si_mem_available(mem):
+    """Pages that could be had without swapping: MemAvailable of /proc/meminfo.
+
+    Linux: si_mem_available(), mm/show_mem.c
+    Differs: reclaimable slab is not counted; there is hardly any.
+    """
+    cache = 0
+    low = 0
+    for index in range(NR_ZONES):
+        stat = mem.zones[index].vm_stat
+        cache += stat[ZoneStat.INACTIVE_FILE] + stat[ZoneStat.ACTIVE_FILE]
+        low += mem.zones[index].watermark[WMARK_LOW]
+    return nr_free_pages(mem) - mem.node.totalreserve_pages + cache - min(cache // 2, low)
+
+
+@jit
+def lmkd_poll(mem):
+    """Mark the task used longest ago when little memory is available or swap is nearly full.
+
+    Model: a killer in user space that reads /proc/meminfo, as the recorded guest's; it looks whenever memory is being
+    reclaimed, since only then can either be true.
+    """
+    swap_full = mem.node.nr_swap_free < mem.kernel.lmk_swap_free
+    if swap_full or si_mem_available(mem) < mem.kernel.lmk_available:
+        mem.node.pending_kill = select_victim(mem, 0, mem.cursor.task)
+
+
+@jit
 def lowmem_scan(mem):
     """Mark a task to be killed when both free memory and page cache are short. Linux: lowmem_scan(), FACTS C9."""
     if not mem.kernel.lmk or mem.node.pending_kill != NO_TASK:
+        return
+    if mem.kernel.lmk_available > 0:
+        lmkd_poll(mem)
         return
     other_free = nr_free_pages(mem) - mem.node.totalreserve_pages
     if mem.kernel.lmk_subtract_cma:

@@ -135,6 +135,10 @@ class Stream:
         self.one(time, Op.EXIT, task.number)
         self.release(task)
 
+    def ensure(self, time: int, task: Task, importance: Importance, number: int) -> None:
+        """Start a task again if the machine has killed it; `number` > 0 marks what happens only then (COLD)."""
+        self.one(time, Op.SPAWN, task.number, task.start, task.nr, importance, value=number)
+
     def restart(self, time: int, task: Task, importance: Importance) -> None:
         """End a task and start it anew, with its number and range."""
         self.one(time, Op.EXIT, task.number)

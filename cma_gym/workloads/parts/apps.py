@@ -104,7 +104,7 @@ class _Phone:
     def boot(self) -> int:
         """Start the zygote; the time when it is ready [ns]."""
         room = self.zygote_pages + max(self.heap_pages)
-        self.zygote = self.stream.spawn(0, room + self._table_pages(room), Importance.SYSTEM)
+        self.zygote = self.stream.spawn(0, room + table_pages(room), Importance.SYSTEM)
         span = 200 * MS_NS
         self._touch(0, span, self.zygote, self.zygote.start, self.zygote_pages, TouchFlag.WRITE)
         return span
@@ -136,7 +136,7 @@ class _Phone:
         task, heap = self._start(time, span, app)
         self.alive[app] = (task, heap)
         self._rank(time, app)
-        tables = self._table_pages(heap.nr)
+        tables = table_pages(heap.nr)
         self.stream.kalloc(time, heap.start + heap.nr, tables, flags=KallocFlag.PAGE_TABLE, task=task.number)
         starts, lengths = self._uneven(heap.start, heap.nr)
         self.stream.many(spread(time, span, len(starts)), Op.TOUCH, task.number, starts, lengths, TouchFlag.WRITE)
@@ -151,7 +151,7 @@ class _Phone:
         span = between_ns(self.times, self.params.switch_s)
         task, heap = self.alive[app]
         self._rank(time, app)
-        starts, lengths = _segments(*heap)
+        starts, lengths = segments(*heap)
         chosen = self.touches.permutation(SEGMENTS)
         refilled = np.sort(chosen[8:10])
         self.stream.many(np.full(2, time), Op.UNMAP, task.number, starts[refilled], lengths[refilled])
@@ -160,7 +160,7 @@ class _Phone:
             self._touch(time + place * span // 8, span // 8, task, starts[segment], lengths[segment], flags)
         for segment in refilled:
             self._touch(time + span // 4, span // 2, task, starts[segment], lengths[segment], TouchFlag.WRITE)
-        starts, lengths = _segments(*self.files[app])
+        starts, lengths = segments(*self.files[app])
         half = np.sort(self.touches.permutation(SEGMENTS)[: SEGMENTS // 2])
         self._read_file(time, span, task, app, *chop(starts[half], lengths[half], self.params.run_pages))
         self._share(time, task, app)
@@ -170,7 +170,7 @@ class _Phone:
         """Some app that nobody looks at touches a sixteenth of its heap."""
         others = list(self.alive)[:-1]
         task, heap = self.alive[others[int(self.picks.integers(len(others)))]]
-        starts, lengths = _segments(*heap)
+        starts, lengths = segments(*heap)
         segment = int(self.touches.integers(SEGMENTS))
         flags = TouchFlag.WRITE if self.touches.random() < 1 / 3 else 0
         self._touch(time, span, task, starts[segment], lengths[segment], flags)
@@ -195,7 +195,7 @@ class _Phone:
         """The app's process and where its heap lies; a forked one writes part of what it shares with the zygote."""
         nr = self.heap_pages[app]
         if self.picks.random() >= self.params.fork_chance:
-            task = self.stream.spawn(time, nr + self._table_pages(nr), Importance.FOREGROUND)
+            task = self.stream.spawn(time, nr + table_pages(nr), Importance.FOREGROUND)
             return task, Span(task.start, nr)
         task = self.stream.fork(time, self.zygote, Importance.FOREGROUND)
         shared = self.zygote_pages
@@ -223,18 +223,22 @@ class _Phone:
         self.stream.one(time, Op.FILE, task.number, *self.shmem[app], FileFlag.SHMEM | FileFlag.WRITE | FileFlag.MAPPED)
 
     def _uneven(self, start: int, nr: int) -> tuple[np.ndarray, np.ndarray]:
-        """Cut a range into runs of uneven length, at most `run_pages` long, at least eight of them where it can be."""
-        cuts = max(SEGMENTS // 2, 2 * nr // self.params.run_pages)
-        edges = np.unique(np.concatenate([[0, nr], self.touches.integers(0, nr, cuts)]))
-        return chop(start + edges[:-1], np.diff(edges), self.params.run_pages)
-
-    @staticmethod
-    def _table_pages(nr: int) -> int:
-        """Page tables of a heap: one for each 512 pages, and the levels above."""
-        return nr // PAGES_PER_TABLE + 3
+        return uneven(self.touches, start, nr, self.params.run_pages)
 
 
-def _segments(start: int, nr: int) -> tuple[np.ndarray, np.ndarray]:
+def segments(start: int, nr: int) -> tuple[np.ndarray, np.ndarray]:
     """Starts and lengths of the sixteenths of a range."""
     edges = start + nr * np.arange(SEGMENTS + 1) // SEGMENTS
     return edges[:-1], np.diff(edges)
+
+
+def uneven(rng: np.random.Generator, start: int, nr: int, longest: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cut a range into runs of uneven length, at most `longest` pages, at least eight of them where it can be."""
+    cuts = max(SEGMENTS // 2, 2 * nr // longest)
+    edges = np.unique(np.concatenate([[0, nr], rng.integers(0, nr, cuts)]))
+    return chop(start + edges[:-1], np.diff(edges), longest)
+
+
+def table_pages(nr: int) -> int:
+    """Page tables of a heap: one for each 512 pages, and the levels above."""
+    return nr // PAGES_PER_TABLE + 3

@@ -61,6 +61,11 @@ class SmallFiles(Part):
         default=1.5,
         description="Mean time that the journal holds a page beyond its commit [s]; assumption on kernel fact 1.",
     )
+    writeback_s: SecondsRange | None = Field(
+        default=None,
+        description="Time from the commit until a changed page has been written back and the next commit takes it off "
+        "the checkpoint list [s]; with dirty_expire_centisecs at its default some 30 to 40 s. None: checkpoint_s.",
+    )
     create_share: Chance = Field(default=0.35, description="Operations that make and write a file [0..1]; assumption.")
     unlink_share: Chance = Field(default=0.25, description="Operations that unlink a file [0..1]; assumption.")
     rename_share: Chance = Field(
@@ -174,10 +179,19 @@ class _Disk:
             flags, value = FileFlag.BDEV | FileFlag.WRITE, 0
             if self.held_until[place] <= time:
                 flags |= FileFlag.JOURNAL
-                hold = self.next_commit - time + self.rng.exponential(self.params.checkpoint_s * SECOND_NS)
+                hold = self.next_commit - time + self._until_checkpoint()
                 value = min(max(1, int(hold) // US_NS), LONGEST_US)
                 self.held_until[place] = time + value * US_NS
             self.stream.one(time, Op.FILE, self.task.number, self.metadata.start + place, 1, flags, value)
+
+    def _until_checkpoint(self) -> float:
+        """Time from a page's commit to the end of the journal's hold [ns].
+
+        Linux: __jbd2_journal_remove_checkpoint(): once written back, at the next commit or checkpoint.
+        """
+        if self.params.writeback_s is None:
+            return float(self.rng.exponential(self.params.checkpoint_s * SECOND_NS))
+        return between_ns(self.rng, self.params.writeback_s)
 
     def _walk(self, time: int) -> None:
         """Read some directory and inode blocks that follow each other."""

@@ -1,0 +1,32 @@
+"""The programs of the guest that the recordings and the measured ranking come from."""
+
+from cma_gym.workloads.parts.camera import Camera
+from cma_gym.workloads.parts.guest_apps import GuestApps
+from cma_gym.workloads.parts.kernel_memory import KernelMemory, System
+from cma_gym.workloads.parts.media import Clips, Playback
+from cma_gym.workloads.parts.pins import DirectIo, DriverPins, RegisteredBuffers, SlowPipes
+from cma_gym.workloads.parts.small_files import SmallFiles
+from cma_gym.workloads.registry import family
+from cma_gym.workloads.scenario import Scenario
+
+DEMANDS = Camera(warmup_s=6, count=6, gap_s=2.5, hold_s=0.3, app_percent=0, align_order=9)
+"""Demands of the guest's driver: the first after some 6 s of apps; then it waits 1.3 s after each (measured.csv: t_s)."""
+INIT = System(heap_percent=0.85, locked_percent=0.81, file_percent=0.5, period_s=1)
+"""The guest's init: 1063 locked pages (nr_mlock), and some 600 of its file."""
+
+
+@family("guest")
+class Guest(Scenario):
+    """The guest of the recordings: apps under a killer in user space; the scenario files add its other programs."""
+
+    camera: Camera = DEMANDS
+    apps: GuestApps = GuestApps()
+    system: System = INIT
+    kernel_memory: KernelMemory = KernelMemory(peak_percent=0.5)
+    playback: Playback | None = None
+    clips: Clips | None = None
+    small_files: SmallFiles | None = None
+    pipes: SlowPipes | None = None
+    direct_io: DirectIo | None = None
+    registered: RegisteredBuffers | None = None
+    driver_pins: DriverPins | None = None

@@ -1,0 +1,154 @@
+"""The apps of the recorded guest, as its program does them."""
+
+from __future__ import annotations
+
+import numpy as np
+from pydantic import Field
+
+from cma_gym.machine.events import FileFlag, KallocFlag, Op, TouchFlag
+from cma_gym.mm.mmzone import Importance
+from cma_gym.workloads.parts.apps import SEGMENTS, segments, table_pages, uneven
+from cma_gym.workloads.scenario import SECOND_NS, Part, Seconds, SecondsRange, ShareRange, Stage, between_ns
+from cma_gym.workloads.stream import Span, Stream, Task, chop, spread
+
+
+class GuestApps(Part):
+    """Apps that a launcher picks by popularity without waiting for them; a killed one is started afresh when picked.
+
+    Shapes and shares are those of the recordings' description, rates from what the program counted at the end of the
+    recordings ("WL apps": 72 to 83 actions in 22 s, 15 to 20 of them launches); "assumption" marks the rest.
+    """
+
+    count: int = Field(default=16, ge=1, le=200, description="Installed apps [count].")
+    zipf_exponent: float = Field(
+        default=1.0, ge=0, le=4, description="Popularity of the app of rank r is r^-x [no unit]; 1 is an assumption."
+    )
+    alive_max: int = Field(
+        default=14, ge=1, le=200, description="Apps alive at most [count]; the least recently used is ended first."
+    )
+    size_percent: float = Field(default=100, gt=0, le=400, description="Scales the heap and file of every app [%].")
+    heap_percent: ShareRange = Field(default=(3, 12), description="Anonymous heap of an app [% of RAM].")
+    file_percent: ShareRange = Field(default=(1, 4), description="Mapped file of an app [% of RAM].")
+    action_gap_s: SecondsRange = Field(default=(0.1, 0.4), description="Time from one action to the next [s].")
+    launch_s: SecondsRange = Field(
+        default=(0.4, 1.2),
+        description="How long a launch takes its memory [s]; an unhindered one took 0.5 s on average in the recordings.",
+    )
+    warm_s: SecondsRange = Field(default=(0.1, 0.5), description="How long an app touches its pages [s]; assumption.")
+    background_s: Seconds = Field(
+        default=2, description="Mean time between two touches of an app in the background [s]; assumption."
+    )
+    run_pages: int = Field(
+        default=64, ge=1, le=4096, description="Longest run of pages that one event touches [pages]; assumption."
+    )
+
+    def emit(self, stage: Stage, stream: Stream) -> None:
+        """Append the launcher's actions to the end of the stream."""
+        launcher = _Launcher(self, stage, stream)
+        time = 0
+        while time < stage.duration_ns:
+            time = launcher.act(time)
+
+
+class _Launcher:
+    """What is alive, as far as the launcher knows, while the events are made."""
+
+    def __init__(self, params: GuestApps, stage: Stage, stream: Stream) -> None:
+        self.params = params
+        self.stream = stream
+        self.picks = stage.rng("picks")
+        self.times = stage.rng("times")
+        self.touches = stage.rng("touches")
+        sizes, scale = stage.rng("sizes"), params.size_percent / 100
+        heaps = sizes.uniform(*params.heap_percent, params.count) * scale
+        files = sizes.uniform(*params.file_percent, params.count) * scale
+        self.heap_pages = [stage.pages(percent, least=SEGMENTS) for percent in heaps]
+        self.files = [stream.file(stage.pages(percent, least=SEGMENTS)) for percent in files]
+        weights = np.arange(1, params.count + 1, dtype=float) ** -params.zipf_exponent
+        self.popularity = np.cumsum(weights / weights.sum())
+        self.alive: dict[int, tuple[Task, Span]] = {}
+        """Task and heap of the apps that were started, the most recently used last."""
+        self.starts = 0
+        """Starts that happen only if the app was killed."""
+
+    def act(self, time: int) -> int:
+        """One action, and what happens in the background until the next one, whose time is returned [ns]."""
+        app = int(np.searchsorted(self.popularity, self.picks.random(), side="right").clip(max=self.params.count - 1))
+        if app in self.alive:
+            self._warm(time, app)
+        else:
+            self._launch(time, app)
+        gap = between_ns(self.times, self.params.action_gap_s)
+        self._background(time, gap)
+        return time + gap
+
+    def _launch(self, time: int, app: int) -> None:
+        if len(self.alive) >= self.params.alive_max:
+            self.stream.exit(time, self.alive.pop(next(iter(self.alive)))[0])
+        nr = self.heap_pages[app]
+        task = self.stream.spawn(time, nr + table_pages(nr), Importance.FOREGROUND)
+        self.alive[app] = (task, Span(task.start, nr))
+        self._rank(time, app)
+        self._grow(time, app, 0)
+
+    def _grow(self, time: int, app: int, number: int) -> None:
+        """A cold start: the heap grows while the file is faulted in, in sequential runs with jumps.
+
+        A start with a number happens only if the app is found killed.
+        """
+        span = between_ns(self.times, self.params.launch_s)
+        task, heap = self.alive[app]
+        tables = table_pages(heap.nr)
+        self.stream.kalloc(time, heap.start + heap.nr, tables, flags=KallocFlag.PAGE_TABLE, task=task.number)
+        starts, lengths = chop(*heap, self.params.run_pages)
+        times = spread(time, span, len(starts))
+        flags = TouchFlag.WRITE | (TouchFlag.COLD if number else 0)
+        self.stream.many(times, Op.TOUCH, task.number, starts, lengths, flags, number)
+        starts, lengths = uneven(self.touches, *self.files[app], self.params.run_pages)
+        order = self.touches.permutation(len(starts))
+        times = spread(time, span, len(starts))
+        flags = FileFlag.MAPPED | (FileFlag.COLD if number else 0)
+        self.stream.many(times, Op.FILE, task.number, starts[order], lengths[order], flags, number)
+
+    def _warm(self, time: int, app: int) -> None:
+        """Bring an app to the foreground; if it was killed, that is a cold start."""
+        task, heap = self.alive[app]
+        self.starts += 1
+        self.stream.ensure(time, task, Importance.FOREGROUND, self.starts)
+        self._rank(time, app)
+        self._grow(time, app, self.starts)
+        span = between_ns(self.times, self.params.warm_s)
+        starts, lengths = segments(*heap)
+        chosen = self.touches.permutation(SEGMENTS)
+        for place, segment in enumerate(chosen[: SEGMENTS // 2]):
+            flags = TouchFlag.WRITE if place % 3 == 0 else 0
+            self._touch(time + place * span // 8, span // 8, task, starts[segment], lengths[segment], flags)
+        files, pages = segments(*self.files[app])
+        half = np.sort(self.touches.permutation(SEGMENTS)[: SEGMENTS // 2])
+        runs = chop(files[half], pages[half], self.params.run_pages)
+        self.stream.many(spread(time, span, len(runs[0])), Op.FILE, task.number, *runs, FileFlag.MAPPED)
+        refilled = chosen[-SEGMENTS // 8 :]
+        self.stream.many(np.full(len(refilled), time + span), Op.UNMAP, task.number, starts[refilled], lengths[refilled])
+        for segment in refilled:
+            self._touch(time + span, span // 4, task, starts[segment], lengths[segment], TouchFlag.WRITE)
+
+    def _background(self, time: int, gap: int) -> None:
+        """Apps that nobody looks at touch a sixteenth of their heap now and then."""
+        others = list(self.alive)[:-1]
+        share = gap / (self.params.background_s * SECOND_NS)
+        for app, chance in zip(others, self.picks.random(len(others)), strict=True):
+            if chance < share:
+                task, heap = self.alive[app]
+                starts, lengths = segments(*heap)
+                segment = int(self.touches.integers(SEGMENTS))
+                self._touch(time, gap, task, starts[segment], lengths[segment], 0)
+
+    def _rank(self, time: int, app: int) -> None:
+        """Make an app the foreground one, the last one visible, the one before it background."""
+        self.alive[app] = self.alive.pop(app)
+        for (task, _), importance in zip(reversed(self.alive.values()), list(Importance)[:3], strict=False):
+            self.stream.one(time, Op.IMPORTANCE, task.number, arg=importance)
+
+    def _touch(self, time: int, span: int, task: Task, start: int, nr: int, flags: int) -> None:
+        starts, lengths = chop(start, nr, self.params.run_pages)
+        self.stream.many(spread(time, span, len(starts)), Op.TOUCH, task.number, starts, lengths, flags)

@@ -1,0 +1,228 @@
+"""Sets the model beside measurements of a real kernel: a CSV with one row per CMA demand (see experiments/measured.py).
+
+For every workload, size and policy in the file the model runs the scenario of configs/workloads/measured that mirrors
+it. Of all pairs of policies whose measured whole-area success differs (Fisher's exact test, p < 0.1; by workload and
+over all, at the first try and within three), it counts those that the model puts in the same order; a tie is wrong.
+
+--json keys: cells (workload, policy, system, and by whole/pieces and first/three the measured and the model's ok and
+tried), pairs (workload, measure, better, worse, p, measured, model, agrees), agreement (same, of, share), trade_off
+(name, statement, measured, model, holds_measured, holds_model), rank_correlation (by workload and measure), runs (the
+model's, with their demands and blame), provenance.
+
+Examples:
+  python -m experiments rank --measured measured.csv --jobs 2
+  python -m experiments rank --measured measured.csv --seeds 1:4 --json rank.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from experiments import output
+from experiments.comparison import run_units
+from experiments.config import ConfigError, parse_seeds
+from experiments.measured import SYSTEMS, Demand, read_measured, scenario
+from experiments.rank_model import RankUnit, Row, demands_of, run_rank_unit
+from experiments.rank_order import MEASURES, Pair, Share, distinct_pairs, labels, rank_correlation, select, share
+from experiments.rank_tradeoff import Sign, trade_off
+
+SUMMARY = "set the model's ranking of rules beside measurements of a real kernel"
+AIM = 0.9
+_KINDS = {"whole": True, "pieces": False}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("--measured", required=True, metavar="FILE.csv", help="measurements, one row per demand")
+    parser.add_argument("--seeds", default="1:7", metavar="A:B", help="of the model's runs: 1:7 is 1 to 6 (1:7)")
+    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes; results do not depend on it (2)")
+    parser.add_argument("--json", metavar="FILE", help="write all figures for programs")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the model, compare, print."""
+    measured = read_measured(args.measured)
+    units = units_for(measured, parse_seeds(args.seeds))
+    if args.jobs < 1:
+        raise ConfigError(f"--jobs {args.jobs}: write how many processes, at least 1")
+    with output.progress("running the model", len(units)) as task:
+        rows = run_units(units, args.jobs, lambda index, row: task.advance(), work=run_rank_unit)
+    model = [demand for row in rows for demand in demands_of(row)]
+    pairs, signs = distinct_pairs(measured, model), trade_off(measured, model)
+    show(measured, model, rows, pairs, signs)
+    if args.json:
+        from experiments.runs import provenance
+
+        output.write_json(args.json, {**figures(measured, model, rows, pairs, signs), "provenance": provenance()})
+    return 0
+
+
+def units_for(measured: Sequence[Demand], seeds: Sequence[int]) -> list[RankUnit]:
+    """One run per workload, size, policy and seed; every scenario file is looked up before anything runs."""
+    cells = dict.fromkeys((demand.policy, demand.workload, demand.ram_mb, demand.cma_mb) for demand in measured)
+    for _, workload, ram_mb, _ in cells:
+        scenario(workload, ram_mb)
+    return [RankUnit(*cell, seed) for cell in cells for seed in seeds]
+
+
+# ---- figures ---------------------------------------------------------------------------------------------------------
+
+
+def figures(
+    measured: Sequence[Demand], model: Sequence[Demand], rows: Sequence[Row], pairs: Sequence[Pair], signs: Sequence[Sign]
+) -> dict[str, Any]:
+    """Everything that is printed, for programs."""
+    return {
+        "cells": [_cell(measured, model, workload, policy) for workload in labels(measured) for policy in _numbers(measured)],
+        "pairs": [_pair(pair) for pair in pairs],
+        "agreement": agreement(pairs),
+        "trade_off": [vars(sign) for sign in signs],
+        "rank_correlation": correlations(measured, model),
+        "runs": list(rows),
+    }
+
+
+def _numbers(measured: Sequence[Demand]) -> list[int]:
+    return sorted({demand.policy for demand in measured})
+
+
+def _cell(measured: Sequence[Demand], model: Sequence[Demand], workload: str, policy: int) -> dict[str, Any]:
+    cell: dict[str, Any] = {"workload": workload, "policy": policy, "system": SYSTEMS[policy]}
+    for kind, whole in _KINDS.items():
+        cell[kind] = {
+            measure: {
+                "measured": vars(share(select(measured, policy, workload, whole), measure)),
+                "model": vars(share(select(model, policy, workload, whole), measure)),
+            }
+            for measure in MEASURES
+        }
+    return cell
+
+
+def _pair(pair: Pair) -> dict[str, Any]:
+    return {
+        "workload": pair.workload,
+        "measure": pair.measure,
+        "better": pair.better,
+        "worse": pair.worse,
+        "p": pair.p,
+        "measured": [pair.measured_better.rate, pair.measured_worse.rate],
+        "model": [pair.model_better.rate, pair.model_worse.rate],
+        "agrees": pair.agrees,
+    }
+
+
+def agreement(pairs: Sequence[Pair]) -> dict[str, Any]:
+    """How many of the pairs the model orders the same way."""
+    same = sum(pair.agrees for pair in pairs)
+    return {"same": same, "of": len(pairs), "share": same / len(pairs) if pairs else math.nan, "aim": AIM}
+
+
+def correlations(measured: Sequence[Demand], model: Sequence[Demand]) -> dict[str, dict[str, float]]:
+    """Spearman's correlation of the policies' whole-area success, by workload and measure."""
+    found: dict[str, dict[str, float]] = {}
+    for workload in labels(measured):
+        for measure in MEASURES:
+            rates = [
+                [share(select(side, policy, workload, True), measure).rate for policy in _numbers(measured)]
+                for side in (measured, model)
+            ]
+            found.setdefault(workload, {})[measure] = rank_correlation(*rates)
+    return found
+
+
+# ---- what is printed -------------------------------------------------------------------------------------------------
+
+
+def show(
+    measured: Sequence[Demand], model: Sequence[Demand], rows: Sequence[Row], pairs: Sequence[Pair], signs: Sequence[Sign]
+) -> None:
+    """Print the shares, the pairs that differ, the trade-off."""
+    for kind in _KINDS:
+        output.table(f"Success, {kind} [% measured / % model]", *_success_table(measured, model, kind))
+        output.console.print()
+    wrong = [pair for pair in pairs if not pair.agrees]
+    if wrong:
+        output.table("Pairs that the model puts in another order", *_pair_table(wrong), text=(0, 1, 2, 3))
+        output.console.print()
+    output.table("Trade-off (kernel fact 16)", *_sign_table(signs))
+    output.console.print()
+    output.table("Who blocked, pages over all tries of the model", *_blame_table(rows), text=(0, 1, 2))
+    output.console.print()
+    found = agreement(pairs)
+    text = "no pair of policies differs beyond sampling error"
+    if pairs:
+        text = f"{found['same']} of {found['of']} pairs in the measured order ({100 * found['share']:.1f} %, aim 90 %)"
+    output.console.print(text, markup=False)
+    kept = [sign for sign in signs if sign.holds_measured is not None and sign.holds_model is not None]
+    same = sum(sign.holds_measured == sign.holds_model for sign in kept)
+    output.console.print(f"{same} of {len(kept)} signs of the trade-off as measured", markup=False)
+
+
+def _success_table(measured: Sequence[Demand], model: Sequence[Demand], kind: str) -> tuple[list[str], list[list[str]]]:
+    names = labels(measured)
+    columns = ["policy", *(f"{name}\n{measure}" for name in names for measure in MEASURES)]
+    lines = []
+    for policy in _numbers(measured):
+        line = [f"{policy} {SYSTEMS[policy]}"]
+        for name in names:
+            for measure in MEASURES:
+                sides = [share(select(side, policy, name, _KINDS[kind]), measure) for side in (measured, model)]
+                line.append(" / ".join(_percent(side) for side in sides))
+        lines.append(line)
+    return columns, lines
+
+
+def _percent(value: Share) -> str:
+    return f"{100 * value.rate:.0f}" if value.tried else "-"
+
+
+def _pair_table(pairs: Sequence[Pair]) -> tuple[list[str], list[list[str]]]:
+    lines = [
+        [
+            pair.workload,
+            pair.measure,
+            f"{pair.better} {SYSTEMS[pair.better]}",
+            f"{pair.worse} {SYSTEMS[pair.worse]}",
+            *(f"{side.ok}/{side.tried}" for side in (pair.measured_better, pair.measured_worse)),
+            f"{pair.p:.3g}",
+            *(f"{side.ok}/{side.tried}" for side in (pair.model_better, pair.model_worse)),
+        ]
+        for pair in pairs
+    ]
+    return ["workload", "tries", "better", "worse", "measured", "", "p", "model", ""], lines
+
+
+def _sign_table(signs: Sequence[Sign]) -> tuple[list[str], list[list[str]]]:
+    words = {True: "yes", False: "no", None: "-"}
+    lines = [
+        [
+            sign.statement,
+            _figure(sign.measured),
+            words[sign.holds_measured],
+            _figure(sign.model),
+            words[sign.holds_model],
+        ]
+        for sign in signs
+    ]
+    return ["statement", "measured", "holds", "model", "holds"], lines
+
+
+def _figure(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.2f}"
+
+
+def _blame_table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    sums: dict[tuple[str, int, str], int] = {}
+    for row in rows:
+        for who, pages in row["blame"].items():
+            key = (row["workload"], row["policy"], who)
+            sums[key] = sums.get(key, 0) + pages
+    order = sorted(sums, key=lambda key: (key[0], key[1], -sums[key]))
+    return ["workload", "policy", "who", "pages"], [
+        [workload, f"{policy} {SYSTEMS[policy]}", who, f"{sums[workload, policy, who]:,}"]
+        for workload, policy, who in order
+    ]
