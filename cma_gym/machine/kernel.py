@@ -31,7 +31,7 @@ class KernelConfig(BaseModel):
     migrate_into_cma: bool = True
     """Migration targets of contiguous allocations may lie in CMA."""
     lending_stops_while_busy: bool = False
-    """Nobody borrows while a demand is waited for (CMA_AGGRESSIVE, Qualcomm)."""
+    """Nobody borrows while cma_alloc() runs (CMA_AGGRESSIVE, Qualcomm)."""
     shrink_before_cma_alloc: bool = False
     """Reclaim room for the migrated pages first (CMA_AGGRESSIVE)."""
     lru_cache_disable: bool = True
@@ -65,6 +65,15 @@ class KernelConfig(BaseModel):
     """Kind of machine whose cost table holds (machine/costs.py)."""
     costs_ns: dict[str, int] = Field(default_factory=dict)
     """Entries that differ from that table, by lower-case name [ns]."""
+    isolate_max_order: bool = False
+    """A contiguous allocation isolates whole blocks of the largest order, not pageblocks (up to 5.18)."""
+    cma_alloc_retries: int = Field(default=0, ge=0)
+    """Searches that cma_alloc() begins again after it found every place busy (Goldsworthy 2020; vendor modules: 10)."""
+    cma_alloc_retry_ms: int = Field(default=100, ge=0)
+    """It sleeps this long before each of them [ms]."""
+    cma_alloc_bulk: bool = False
+    """Demands of several pieces that fit a pageblock drain once, try each place in one round that waits for nothing,
+    and leave a busy pageblock for the next one (Minchan Kim and Hyesoo Yu's cma_alloc_bulk, 2020)."""
 
     @classmethod
     def for_profile(cls, profile: Profile, **overrides: Any) -> KernelConfig:
@@ -90,7 +99,8 @@ class KernelConfig(BaseModel):
         direct = (
             "cma_ratio lend compact_into_cma migrate_into_cma lending_stops_while_busy shrink_before_cma_alloc "
             "lru_cache_disable lru_per_zone new_anon_active fair_zone steal_largest_first boost_factor "
-            "migrate_passes swappiness dirty_background_percent dirty_percent demand_tries lmk lmk_subtract_cma"
+            "migrate_passes swappiness dirty_background_percent dirty_percent demand_tries lmk lmk_subtract_cma "
+            "isolate_max_order cma_alloc_retries cma_alloc_bulk"
         )
         for name in direct.split():
             record[name] = getattr(self, name)
@@ -100,6 +110,7 @@ class KernelConfig(BaseModel):
         record["cma_pcp"] = PcpCma[self.cma_pcp.upper()]
         record["dirty_expire_ns"] = self.dirty_expire_ms * 1_000_000
         record["demand_retry_ns"] = self.demand_retry_ms * 1_000_000
+        record["cma_alloc_retry_ns"] = self.cma_alloc_retry_ms * 1_000_000
         record["lmk_minfree"] = [share * spec.nr_pages // 1000 for share in self.lmk_minfree_permille]
         table = self.cost_table()
         record["cost"][: len(table)] = table
@@ -115,5 +126,6 @@ _PROFILES: dict[str, dict[str, Any]] = {
         "steal_largest_first": True,
         "boost_factor": 0,
         "lru_batch": 14,
+        "isolate_max_order": True,
     },
 }
