@@ -31,7 +31,7 @@ class KernelConfig(BaseModel):
     migrate_into_cma: bool = True
     """Migration targets of contiguous allocations may lie in CMA."""
     lending_stops_while_busy: bool = False
-    """Nobody borrows while a demand is waited for (CMA_AGGRESSIVE, Qualcomm)."""
+    """Nobody borrows while cma_alloc() runs (CMA_AGGRESSIVE, Qualcomm)."""
     shrink_before_cma_alloc: bool = False
     """Reclaim room for the migrated pages first (CMA_AGGRESSIVE)."""
     lru_cache_disable: bool = True
@@ -77,6 +77,15 @@ class KernelConfig(BaseModel):
     A workload that measures elapsed time sets it."""
     costs_ns: dict[str, int] = Field(default_factory=dict)
     """Entries that differ from that table, by lower-case name [ns]."""
+    isolate_max_order: bool = False
+    """A contiguous allocation isolates whole blocks of the largest order, not pageblocks (up to 5.18)."""
+    cma_alloc_retries: int = Field(default=0, ge=0)
+    """Searches that cma_alloc() begins again after it found every place busy (Goldsworthy 2020; vendor modules: 10)."""
+    cma_alloc_retry_ms: int = Field(default=100, ge=0)
+    """It sleeps this long before each of them [ms]."""
+    cma_alloc_bulk: bool = False
+    """Demands of several pieces that fit a pageblock drain once, try each place in one round that waits for nothing,
+    and leave a busy pageblock for the next one (Minchan Kim and Hyesoo Yu's cma_alloc_bulk, 2020)."""
 
     @classmethod
     def for_profile(cls, profile: Profile, **overrides: Any) -> KernelConfig:
@@ -103,7 +112,7 @@ class KernelConfig(BaseModel):
             "cma_ratio lend compact_into_cma migrate_into_cma lending_stops_while_busy shrink_before_cma_alloc "
             "lru_cache_disable lru_per_zone new_anon_active fair_zone steal_largest_first boost_factor "
             "migrate_passes swappiness dirty_background_percent dirty_percent demand_tries lmk lmk_subtract_cma "
-            "cma_round_robin"
+            "cma_round_robin isolate_max_order cma_alloc_retries cma_alloc_bulk"
         )
         for name in direct.split():
             record[name] = getattr(self, name)
@@ -115,6 +124,7 @@ class KernelConfig(BaseModel):
         record["swap_disk"] = self.swap_backend == "disk"
         record["catch_up_ns"] = -1 if self.catch_up_ms is None else self.catch_up_ms * 1_000_000
         record["demand_retry_ns"] = self.demand_retry_ms * 1_000_000
+        record["cma_alloc_retry_ns"] = self.cma_alloc_retry_ms * 1_000_000
         record["lmk_minfree"] = [share * spec.nr_pages // 1000 for share in self.lmk_minfree_permille]
         nr_swap = spec.nr_pages * spec.zram_percent // 100
         record["lmk_available"] = self.lmk_available_permille * spec.nr_pages // 1000
@@ -133,5 +143,6 @@ _PROFILES: dict[str, dict[str, Any]] = {
         "steal_largest_first": True,
         "boost_factor": 0,
         "lru_batch": 14,
+        "isolate_max_order": True,
     },
 }

@@ -120,6 +120,7 @@ def do_touch(mem, event):
     driver = event.arg & TouchFlag.DRIVER
     mem.task[event.task].last_active = mem.clock
     while cursor.offset < event.nr:
+        run_demands(mem)
         vpn = np.int64(event.start) + cursor.offset
         request = fault_request(mem, vpn, write, driver)
         if request == NO_REQUEST:
@@ -170,6 +171,7 @@ def do_file(mem, event):
     writable = event.arg & (FileFlag.WRITABLE | FileFlag.WRITE) != 0
     mem.task[task].last_active = mem.clock
     while cursor.offset < event.nr:
+        run_demands(mem)
         fpn = np.int64(event.start) + cursor.offset
         pfn = np.int64(mem.filemap[fpn].entry)
         if pfn < 0:
@@ -280,7 +282,7 @@ def do_unmap(mem, event):
 
 @jit
 def do_demand(mem, event):
-    """DEMAND: a device asks for a buffer; its first try comes at once."""
+    """DEMAND: a device asks for a buffer; its first try begins at once and goes on beside what follows."""
     hold_ns = np.int64(event.task) * NS_PER_MS
     start_demand(
         mem, np.int64(event.start), np.int64(event.nr), np.int64(event.value), np.int64(event.arg), hold_ns

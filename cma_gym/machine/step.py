@@ -51,7 +51,7 @@ class Status(IntEnum):
 
 @jit
 def idle_until(mem, time):
-    """Let time pass up to an event, with the retries and releases of demands that fall into it, and kswapd at work."""
+    """Let time pass up to an event, with what demands do in it, step by step, and kswapd at work."""
     while mem.next_demand_ns <= time:
         elapse(mem, mem.next_demand_ns - mem.clock)
         background(mem)
@@ -120,6 +120,7 @@ def dispatch(mem, event):
 def begin_event(mem, event):
     """Time passes up to an event; False if it does not happen because its task was killed."""
     idle_until(mem, due(mem, event.time))
+    run_demands(mem)
     background(mem)
     mem.cursor.task = event.task if event.op != Op.DEMAND else 0
     mem.cursor.budget = 0
@@ -154,7 +155,8 @@ def finish_demands(mem):
     while mem.next_demand_ns < NEVER_NS:
         waiting = False
         for slot in range(len(mem.demand)):
-            waiting |= mem.demand[slot].state == DemandState.WAITING
+            state = mem.demand[slot].state
+            waiting |= state == DemandState.WAITING or state == DemandState.TRYING
         if not waiting:
             return
         idle_until(mem, mem.next_demand_ns)

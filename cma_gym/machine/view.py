@@ -65,7 +65,7 @@ FEATURES = (
     Feature("swap_free", "slots", _PAGES, Scale.OF_MEMORY, "free swap slots", "nr_swap_pages"),
     Feature("kswapd_awake", "flag", 1, Scale.RANGE, "kswapd runs", "waitqueue_active(&pgdat->kswapd_wait)"),
     Feature("refault_rate", "pages/s", _PAGES, Scale.LOG, "refaults in the last whole second", "WORKINGSET_REFAULT_*"),
-    Feature("cma_busy", "flag", 1, Scale.RANGE, "a contiguous buffer is waited for", "a counter raised by cma_alloc()"),
+    Feature("cma_busy", "flag", 1, Scale.RANGE, "a contiguous allocation runs", "a counter raised by cma_alloc()"),
     Feature("demand_ms", "ms", 1 << 20, Scale.LOG, "time since the last demand ended", "jiffies kept by cma_alloc()"),
     Feature("demand_failed", "flag", 1, Scale.RANGE, "the last demand failed", "kept by cma_alloc()"),
     Feature("cma_anon", "pages", _PAGES, Scale.OF_CMA, "anonymous pages in the area", "a per-area counter"),

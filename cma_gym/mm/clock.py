@@ -1,7 +1,8 @@
 """Simulated time: what work costs, and what happens by itself while it passes.
 
 Model: time is integer nanoseconds. Work is charged to `work_ns`; whoever makes somebody wait turns the difference into
-elapsed time. kswapd and the flusher run on other CPUs, so they gain a budget whenever time passes.
+elapsed time. kswapd and the flusher run on other CPUs, so they gain a budget whenever time passes; a contiguous
+allocation has a clock of its own there (`contig.ready_ns`).
 """
 
 from __future__ import annotations
@@ -39,8 +40,11 @@ def due(mem, time):
 
 @jit
 def elapse(mem, ns):
-    """Let time pass: references end, writeback completes, kswapd gains time, the idle share of CMA is integrated."""
-    if ns <= 0:
+    """Let time pass: references end, writeback completes, kswapd gains time, the idle share of CMA is integrated.
+
+    What a step of a contiguous allocation makes its caller wait for passes when the step is over (mm/cma.py).
+    """
+    if ns <= 0 or mem.contig.stepping:
         return
     if mem.cma.nr_pages > 0:
         mem.metrics.cma_idle_ns += (nr_free_cma(mem) * 1024 // mem.cma.nr_pages) * ns // 1024

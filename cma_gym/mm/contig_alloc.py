@@ -1,27 +1,39 @@
 """Emptying a range of page frames: isolate, drop or move what is there, test, take.
 
 Linux: mm/page_alloc.c (alloc_contig_range(), in mm/page_alloc.c up to 6.12)
+Model: a job that is advanced in short steps, its state in `mem.contig`, so that the other CPUs' tasks go on meanwhile.
+What a step costs is charged to the job alone; mm/cma.py lets it pass.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from cma_gym.mm.blame import note_blame
 from cma_gym.mm.clock import charge, elapse
 from cma_gym.mm.jit import jit
-from cma_gym.mm.lru import lru_add_drain_all
+from cma_gym.mm.lru import is_orphan, lru_add_drain_all
 from cma_gym.mm.migrate import isolate_folio, move_folio, putback_folio, refusal
 from cma_gym.mm.mmzone import (
-    BLAME_LOG,
     COMPACT_CLUSTER_MAX,
+    CONTIG_DONE,
+    CONTIG_ISOLATE,
+    CONTIG_MIGRATE,
+    CONTIG_SCAN,
+    CONTIG_SKIPPED,
+    CONTIG_TEST,
     HOLDER_NO_TARGET,
     HOLDER_NONE,
+    INFLIGHT,
     KIND_ANON,
     KIND_CMA,
     MIGRATE_ISOLATE,
     MIGRATE_MOVABLE,
     NO_PAGE,
-    TICK_SHIFT,
+    NR_PAGE_ORDERS,
+    STAGE_MIGRATE,
+    STAGE_NO_MEMORY,
+    STAGE_TEST,
     Cost,
     PageFlag,
     PageKind,
@@ -44,39 +56,106 @@ from cma_gym.mm.zonelist import ZONE_CMA, ZONE_MOVABLE
 ENOMEM = -12
 MIGRATE_TRIES = 5
 """Rounds for the same leftovers. Linux: __alloc_contig_migrate_range()."""
+ASYNC_PASSES = 3
+"""First passes of each round, which wait for nothing. Linux: NR_MAX_MIGRATE_ASYNC_RETRY; `force` up to 6.2."""
+STEP_NS = 100_000
+"""A step ends at the next page once it has worked this long. Assumption: grain of what runs beside it."""
 
 
 @jit
-def note_blame(mem, pfn, holder):
-    """Write down that this page refused the demand being tried. Model: Linux has only a debug dump."""
-    if mem.blame_demand < 0:
+def begin_contig(mem, slot, start, end, fast, drain):
+    """Start to empty the frames `start .. end-1` for the demand in `slot`.
+
+    Args:
+        mem: machine record.
+        slot: demand, or -1.
+        start: first frame.
+        end: frame behind the last one.
+        fast: one round that waits for nothing (bulk allocation, FACTS A9).
+        drain: whether to empty the CPUs' lists and batches first.
+    """
+    contig = mem.contig
+    contig.slot = slot
+    contig.start_pfn = start
+    contig.end_pfn = end
+    contig.cursor_pfn = start
+    contig.fast = fast
+    contig.drain = drain
+    contig.error = 0
+    contig.nr_cluster = 0
+    contig.nr_skipped = 0
+    contig.begun_ns = mem.clock
+    contig.phase = CONTIG_ISOLATE
+
+
+@jit
+def isolation_unit(mem):
+    """Pages whose isolation goes together: a pageblock, or the largest buddy block up to 5.18.
+
+    Linux: pfn_max_align_down(), pfn_max_align_up()
+    """
+    if mem.kernel.isolate_max_order:
+        return max(1 << (NR_PAGE_ORDERS - 1), 1 << mem.kernel.pageblock_order)
+    return 1 << mem.kernel.pageblock_order
+
+
+@jit
+def isolation_start(mem):
+    """First frame that is isolated for the range; an area whose ends are not aligned is not left."""
+    block = 1 << mem.kernel.pageblock_order
+    wide = mem.contig.start_pfn & ~(isolation_unit(mem) - 1)
+    return max(wide, min(mem.cma.base_pfn, mem.contig.start_pfn & ~(block - 1)))
+
+
+@jit
+def isolation_end(mem):
+    """Frame behind the last one that is isolated for the range."""
+    block = 1 << mem.kernel.pageblock_order
+    unit = isolation_unit(mem)
+    wide = (mem.contig.end_pfn + unit - 1) & ~(unit - 1)
+    return min(wide, max(mem.cma.base_pfn + mem.cma.nr_pages, (mem.contig.end_pfn + block - 1) & ~(block - 1)))
+
+
+@jit
+def isolate_range(mem):
+    """First step: isolate the pageblocks, and empty what may hide pages of them. Linux: the start of C7."""
+    contig = mem.contig
+    first = isolation_start(mem)
+    last = isolation_end(mem)
+    charge(mem, Cost.ISOLATE_BLOCK, (last - first) >> mem.kernel.pageblock_order)
+    if start_isolate_page_range(mem, first, last) != 0:
+        contig.error = EBUSY
+        contig.phase = CONTIG_DONE
         return
-    page = mem.page[pfn]
-    demand = mem.demand[mem.blame_demand]
-    demand.blamed[page.kind, holder] += 1
-    demand.nr_blamed += 1
-    entry = mem.blame_log[mem.nr_blames_logged % BLAME_LOG]
-    mem.nr_blames_logged += 1
-    entry.time_ns = mem.clock
-    entry.demand_id = demand.id
-    entry.pfn = pfn
-    entry.kind = page.kind
-    entry.holder = holder
-    entry.task = page.task
-    entry.importance = mem.task[page.task].importance if page.kind == PageKind.ANON else -1
-    entry.age_ms = (mem.clock >> TICK_SHIFT) - page.stamp
+    drain_all_pages(mem)
+    if contig.drain:
+        lru_add_drain_all(mem)
+        charge(mem, Cost.DRAIN, 1)
+    mem.node.lru_disabled += mem.kernel.lru_cache_disable
+    contig.phase = CONTIG_SCAN
 
 
 @jit
-def isolate_range_batch(mem, start, end):
-    """Isolate up to a cluster of used pages; where to go on. `migrate_pfn` is filled, -1 terminated.
+def note_skipped(mem, pfn):
+    """Remember who held a page that is passed over; the final test will find it if it is still there."""
+    contig = mem.contig
+    if contig.nr_skipped < CONTIG_SKIPPED:
+        contig.skipped_pfn[contig.nr_skipped] = pfn
+        contig.skipped_holder[contig.nr_skipped] = refusal(mem, pfn)
+        contig.nr_skipped += 1
+
+
+@jit
+def isolate_cluster(mem):
+    """Isolate the next cluster of used pages.
 
     Linux: isolate_migratepages_range(). Anonymous pages with extra references are left where they are (kernel fact 3),
     so are pages that cannot be isolated at all; the final test finds them.
     """
+    contig = mem.contig
+    pfn = contig.cursor_pfn
     nr = 0
-    pfn = start
-    while pfn < end and nr < COMPACT_CLUSTER_MAX:
+    while pfn < contig.end_pfn and nr < COMPACT_CLUSTER_MAX:
         page = mem.page[pfn]
         if page.flag & PageFlag.BUDDY:
             pfn += 1 << np.int64(page.order)
@@ -84,20 +163,32 @@ def isolate_range_batch(mem, start, end):
         movable = page.flag & PageFlag.LRU or page.kind == PageKind.ZSMALLOC
         if movable and not (page.kind == KIND_ANON and page.pincount > 0):
             isolate_folio(mem, pfn)
-            mem.migrate_pfn[nr] = pfn
+            contig.cluster[nr] = pfn
             nr += 1
+        else:
+            note_skipped(mem, pfn)
         pfn += 1
-    if nr < COMPACT_CLUSTER_MAX:
-        mem.migrate_pfn[nr] = -1
-    charge(mem, Cost.ISOLATE_PAGE, pfn - start)
-    return pfn
+    charge(mem, Cost.ISOLATE_PAGE, pfn - contig.cursor_pfn)
+    contig.nr_cluster = nr
+    contig.cursor_pfn = pfn
+
+
+@jit
+def scan_range(mem):
+    """Step: take the next cluster in hand, or go on to the test if there is none."""
+    contig = mem.contig
+    isolate_cluster(mem)
+    contig.nr_pass = 0
+    contig.index = 0
+    contig.refused = 0
+    contig.phase = CONTIG_MIGRATE if contig.nr_cluster > 0 else CONTIG_TEST
 
 
 @jit
 def wait_on_writeback(mem, pfn):
     """Wait for a page's writeback, as a synchronous migration does. Linux: folio_wait_writeback()."""
     while mem.page[pfn].flag & PageFlag.WRITEBACK:
-        wait_ns = mem.inflight_ns[mem.node.inflight_head % len(mem.inflight_ns)] - mem.clock
+        wait_ns = mem.inflight_ns[mem.node.inflight_head % INFLIGHT] - mem.clock
         if wait_ns > 0:
             elapse(mem, wait_ns)
         else:
@@ -108,6 +199,8 @@ def wait_on_writeback(mem, pfn):
 def migration_target(mem, cpu):
     """A page for a copy; it may lie in CMA only where the kernel allows that. Linux: alloc_migration_target()."""
     flags = ALLOC_CMA if mem.kernel.migrate_into_cma and mem.kernel.lend else 0
+    if mem.kernel.lending_stops_while_busy and mem.cma.busy:
+        flags = 0
     highest = ZONE_CMA if flags and mem.zones[ZONE_CMA].managed_pages > 0 else ZONE_MOVABLE
     return alloc_pages(mem, cpu, 0, MIGRATE_MOVABLE, highest, flags | ALLOC_NORETRY)
 
@@ -135,79 +228,116 @@ def migrate_one(mem, cpu, pfn, sync):
 
 
 @jit
-def migrate_batch(mem, cpu):
-    """Empty the isolated cluster: drop clean cache, then move the rest in repeated passes. 0, EBUSY or ENOMEM.
+def start_round(mem, cpu):
+    """Each round first drops what is clean by now; its retries unmap and map again what stays.
 
-    Linux: reclaim_clean_pages_from_list() and migrate_pages() inside __alloc_contig_migrate_range(). The first pass is
-    asynchronous (it does not wait for writeback), later ones are not.
+    Linux: reclaim_clean_pages_from_list() in __alloc_contig_migrate_range(), and the unmapping of migrate_pages_batch()
     """
-    for slot in range(COMPACT_CLUSTER_MAX):
-        if mem.migrate_pfn[slot] < 0:
-            break
-        reclaim_clean_page(mem, cpu, np.int64(mem.migrate_pfn[slot]))
-    for turn in range(MIGRATE_TRIES * mem.kernel.migrate_passes):
-        before = mem.work_ns
-        left = 0
-        for slot in range(COMPACT_CLUSTER_MAX):
-            if mem.migrate_pfn[slot] < 0:
-                break
-            holder = migrate_one(mem, cpu, np.int64(mem.migrate_pfn[slot]), turn > 0)
-            if holder == HOLDER_NO_TARGET:
-                return ENOMEM
-            left += holder != HOLDER_NONE
-        charge(mem, Cost.ISOLATE_PAGE, left)
-        elapse(mem, mem.work_ns - before)
-        if left == 0:
-            return 0
-    return EBUSY
+    contig = mem.contig
+    for slot in range(contig.nr_cluster):
+        pfn = np.int64(contig.cluster[slot])
+        if not reclaim_clean_page(mem, cpu, pfn) and contig.nr_pass > 0 and mem.page[pfn].flag & PageFlag.ISOLATED:
+            charge(mem, Cost.MIGRATE, 1)
 
 
 @jit
-def give_up_batch(mem, error):
-    """Put back what could not be moved, and blame it."""
-    for slot in range(COMPACT_CLUSTER_MAX):
-        pfn = np.int64(mem.migrate_pfn[slot])
-        if pfn < 0:
-            break
+def sleeps_for_writeback(mem, pfn):
+    """Whether this pass must wait for the page's writeback first; when the device is next done is then noted.
+
+    Linux: migrate_folio_unmap(): only synchronous passes wait, and a fail-fast allocation has none
+    """
+    contig = mem.contig
+    if not mem.page[pfn].flag & PageFlag.WRITEBACK or not mem.page[pfn].flag & PageFlag.ISOLATED:
+        return False
+    if contig.fast or contig.nr_pass % mem.kernel.migrate_passes < ASYNC_PASSES:
+        return False
+    contig.wake_ns = mem.inflight_ns[mem.node.inflight_head % INFLIGHT]
+    return True
+
+
+@jit
+def give_up_cluster(mem, error):
+    """Put back what could not be moved, and blame it. Linux: putback_movable_pages()."""
+    contig = mem.contig
+    for slot in range(contig.nr_cluster):
+        pfn = np.int64(contig.cluster[slot])
         if not mem.page[pfn].flag & PageFlag.ISOLATED:
             continue
         holder = refusal(mem, pfn)
-        if holder == HOLDER_NONE and error == ENOMEM:
-            holder = np.int64(HOLDER_NO_TARGET)
         if holder != HOLDER_NONE:
             mem.vm_event[VmEvent.PGMIGRATE_FAIL] += 1
-            note_blame(mem, pfn, holder)
-        putback_folio(mem, pfn)
+            note_blame(mem, pfn, holder, STAGE_MIGRATE)
+        elif error == ENOMEM:
+            mem.vm_event[VmEvent.PGMIGRATE_FAIL] += 1
+            note_blame(mem, pfn, HOLDER_NO_TARGET, STAGE_NO_MEMORY)
+        if is_orphan(mem, pfn):
+            mem.page[pfn].flag &= ~PageFlag.ISOLATED
+        else:
+            putback_folio(mem, pfn)
+    contig.nr_cluster = 0
+    contig.error = error
+    contig.phase = CONTIG_TEST
 
 
 @jit
-def alloc_contig_migrate_range(mem, cpu, start, end):
-    """Empty a range cluster by cluster; the first cluster that cannot be emptied ends it (kernel fact 5).
+def end_pass(mem):
+    """After a pass over the cluster: the next cluster, another pass, or the end (kernel fact 5)."""
+    contig = mem.contig
+    charge(mem, Cost.ISOLATE_PAGE, contig.refused)
+    if contig.refused == 0:
+        contig.nr_cluster = 0
+        contig.phase = CONTIG_SCAN
+        return
+    contig.nr_pass += 1
+    contig.index = 0
+    contig.refused = 0
+    passes = ASYNC_PASSES if contig.fast else MIGRATE_TRIES * mem.kernel.migrate_passes
+    if contig.nr_pass >= passes:
+        give_up_cluster(mem, EBUSY)
 
-    Linux: __alloc_contig_migrate_range()
+
+@jit
+def migrate_cluster(mem, cpu):
+    """Step: one pass over the cluster, or a part of it.
+
+    Linux: __alloc_contig_migrate_range(), migrate_pages()
     """
-    pfn = start
-    while pfn < end:
-        before = mem.work_ns
-        pfn = isolate_range_batch(mem, pfn, end)
-        elapse(mem, mem.work_ns - before)
-        error = migrate_batch(mem, cpu)
-        if error != 0:
-            give_up_batch(mem, error)
-            return error
-    return 0
+    contig = mem.contig
+    before = mem.work_ns
+    if contig.index == 0 and contig.nr_pass % mem.kernel.migrate_passes == 0:
+        start_round(mem, cpu)
+    while contig.index < contig.nr_cluster:
+        pfn = np.int64(contig.cluster[contig.index])
+        if sleeps_for_writeback(mem, pfn):
+            return
+        holder = migrate_one(mem, cpu, pfn, False)
+        if holder == HOLDER_NO_TARGET:
+            give_up_cluster(mem, ENOMEM)
+            return
+        contig.refused += holder != HOLDER_NONE
+        contig.index += 1
+        if mem.work_ns - before >= STEP_NS and contig.index < contig.nr_cluster:
+            return
+    end_pass(mem)
 
 
 @jit
-def blame_remaining(mem, start, end):
-    """After a range was worked through and is still not free: blame what refuses, not what merely lies there."""
-    for pfn in range(start, end):
-        page = mem.page[pfn]
-        if page.kind == PageKind.FREE:
+def blame_remaining(mem):
+    """The final test failed though every cluster went: blame what was passed over and is still there.
+
+    The holder is that of now, or where none is left, that of the time of the scan.
+    """
+    contig = mem.contig
+    slot = 0
+    for pfn in range(contig.start_pfn, contig.end_pfn):
+        if mem.page[pfn].kind == PageKind.FREE:
             continue
+        while slot < contig.nr_skipped and contig.skipped_pfn[slot] < pfn:
+            slot += 1
         holder = refusal(mem, pfn)
-        if holder != HOLDER_NONE:
-            note_blame(mem, pfn, holder)
+        if holder == HOLDER_NONE and slot < contig.nr_skipped and contig.skipped_pfn[slot] == pfn:
+            holder = np.int64(contig.skipped_holder[slot])
+        note_blame(mem, pfn, holder, STAGE_TEST)
 
 
 @jit
@@ -227,43 +357,44 @@ def isolate_freepages_range(mem, start, end):
 
 
 @jit
-def take_range(mem, cpu, start, end):
-    """Work through a range whose pageblocks are isolated. 0, EBUSY or ENOMEM."""
-    before = mem.work_ns
-    drain_all_pages(mem)
-    lru_add_drain_all(mem)
-    charge(mem, Cost.DRAIN, 1)
-    elapse(mem, mem.work_ns - before)
-    mem.node.lru_disabled += mem.kernel.lru_cache_disable
-    error = alloc_contig_migrate_range(mem, cpu, start, end)
+def test_range(mem):
+    """Last step: if all is free the range is taken, whatever migration said; the pageblocks go back in any case.
+
+    Linux: test_pages_isolated(), isolate_freepages_range(), undo_isolate_page_range(). 4.6 drains once more before,
+    because nothing kept pages out of the LRU batches.
+    """
+    contig = mem.contig
     mem.node.lru_disabled -= mem.kernel.lru_cache_disable
-    if error == ENOMEM:
-        return error
-    drain_all_pages(mem)
-    if first_not_isolated(mem, start, end) != NO_PAGE:
-        if error == 0:
-            blame_remaining(mem, start, end)
-        return EBUSY
-    isolate_freepages_range(mem, start, end)
-    for pfn in range(start, end):
-        prep_new_page(mem, pfn, 0, KIND_CMA, NO_PAGE, 0)
-    return 0
+    if not mem.kernel.lru_cache_disable and not contig.fast:
+        lru_add_drain_all(mem)
+        drain_all_pages(mem)
+        charge(mem, Cost.DRAIN, 1)
+    if contig.error != ENOMEM:
+        if first_not_isolated(mem, contig.start_pfn, contig.end_pfn) == NO_PAGE:
+            contig.error = 0
+            isolate_freepages_range(mem, contig.start_pfn, contig.end_pfn)
+            for pfn in range(contig.start_pfn, contig.end_pfn):
+                prep_new_page(mem, pfn, 0, KIND_CMA, NO_PAGE, 0)
+        else:
+            if contig.error == 0:
+                blame_remaining(mem)
+            contig.error = EBUSY
+    undo_isolate_page_range(mem, isolation_start(mem), isolation_end(mem))
+    contig.phase = CONTIG_DONE
 
 
 @jit
-def alloc_contig_range(mem, cpu, start, end):
-    """Allocate exactly the frames `start .. end-1`, moving away whatever is there. 0, EBUSY or ENOMEM.
+def contig_step(mem, cpu):
+    """Do the next bit of work on the range in hand; `phase` is CONTIG_DONE and `error` its outcome in the end.
 
     Linux: alloc_contig_range(), FACTS C7
     """
-    block = 1 << mem.kernel.pageblock_order
-    first = start & ~(block - 1)
-    last = (end + block - 1) & ~(block - 1)
-    before = mem.work_ns
-    charge(mem, Cost.ISOLATE_BLOCK, (last - first) // block)
-    if start_isolate_page_range(mem, first, last) != 0:
-        return EBUSY
-    elapse(mem, mem.work_ns - before)
-    error = take_range(mem, cpu, start, end)
-    undo_isolate_page_range(mem, first, last)
-    return error
+    phase = mem.contig.phase
+    if phase == CONTIG_ISOLATE:
+        isolate_range(mem)
+    elif phase == CONTIG_SCAN:
+        scan_range(mem)
+    elif phase == CONTIG_MIGRATE:
+        migrate_cluster(mem, cpu)
+    elif phase == CONTIG_TEST:
+        test_range(mem)

@@ -85,7 +85,7 @@ def init_tables(mem, nr_swap):
     mem.node.nr_swap_free = nr_swap
     mem.node.nr_swap_total = nr_swap
     mem.node.pending_kill = NO_TASK
-    mem.blame_demand = -1
+    mem.contig.slot = -1
     mem.next_demand_ns = 1 << 62
 
 

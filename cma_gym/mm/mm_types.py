@@ -19,10 +19,12 @@ import numpy as np
 from cma_gym.mm.mmzone import (
     BLAME_LOG,
     COMPACT_CLUSTER_MAX,
+    CONTIG_SKIPPED,
     DEMAND_LOG,
     FOLIO_BATCH_SIZE,
     INFLIGHT,
     MAX_NR_CPUS,
+    NR_BLAME_STAGES,
     NR_DEMANDS,
     NR_HOLDERS,
     NR_LRU,
@@ -103,8 +105,8 @@ swap_slot = np.dtype([("vpn", "i4"), ("zspage", "i4"), ("next", "i4"), ("age", "
 the next slot); zspage: pfn of the page that stores it, ON_DISK, or NO_PAGE if free; next: next object in that page."""
 
 
-pin = np.dtype([("expire", "i8"), ("pfn", "i4"), ("holder", "i4")], align=True)
-"""Model: an extra reference with an end; kept in a heap by expiry."""
+pin = np.dtype([("expire", "i8"), ("pfn", "i4"), ("holder", "i4"), ("since", "i8")], align=True)
+"""Model: an extra reference with a beginning and an end; kept in a heap by expiry."""
 
 free_area = np.dtype([("free_list", "i4", (NR_MIGRATETYPES,)), ("nr_free", "i8")], align=True)
 """Linux: struct free_area."""
@@ -197,7 +199,7 @@ cma = np.dtype(
         ("base_pfn", "i8"),
         ("nr_pages", "i8"),
         ("nr_allocated", "i8"),
-        ("busy", "i8"),  # a contiguous allocation runs
+        ("busy", "i8"),  # a try of some demand is under way
         ("occupancy", "i8", (NR_PAGE_KINDS,)),  # pages of the area by kind, kept incrementally
     ],
     align=True,
@@ -251,6 +253,20 @@ demand = np.dtype(
         ("nr_blamed", "i8"),
         ("blamed", "i4", (NR_PAGE_KINDS, NR_HOLDERS)),
         ("piece_pfn", "i4", (NR_PIECES,)),
+        ("try_ns", "i8"),  # when this try began
+        ("queue_ns", "i8"),  # since when, or from when on, it waits for its turn
+        ("search", "i8"),  # where in the area the search for a place goes on
+        ("busy_places", "i8"),  # places found busy in this search
+        ("sleeps", "i8"),  # searches begun again after a sleep (cma_alloc_retries)
+        ("shrink_left", "i8"),  # pages still to be reclaimed before this try
+        ("lost_ns", "i8"),  # spent in vain in this try: attempts that failed, sleeps
+        ("delay_ns", "i8"),  # the same over all tries, waits between them included
+        ("writeback_ns", "i8"),  # waited for the device
+        ("reclaim_ns", "i8"),  # direct reclaim for migration targets, and shrinking before the try
+        ("moved", "i8"),
+        ("dropped", "i8"),
+        ("blamed_try", "i4", (NR_PAGE_KINDS, NR_HOLDERS)),  # refusals in this try
+        ("refused", "i4", (NR_BLAME_STAGES, NR_PAGE_KINDS)),  # refusals over all tries, by stage
     ],
     align=True,
 )
@@ -273,6 +289,12 @@ demand_record = np.dtype(
         ("free_before", "i4"),  # free pages of the area before the first try
         ("whole", "i4"),  # asked for the whole area in one piece
         ("blamed", "i4", (NR_PAGE_KINDS, NR_HOLDERS)),  # refusals over all tries
+        ("refused", "i4", (NR_BLAME_STAGES, NR_PAGE_KINDS)),  # the same by stage
+        ("delay_ns", "i8"),  # in attempts that failed, sleeps, and waits for the next try
+        ("writeback_ns", "i8"),
+        ("reclaim_ns", "i8"),
+        ("moved", "i8"),
+        ("dropped", "i8"),
     ],
     align=True,
 )
@@ -288,11 +310,46 @@ blame = np.dtype(
         ("task", "i4"),
         ("importance", "i4"),
         ("age_ms", "i4"),
-        ("pad", "i4"),
+        ("stage", "i4"),  # BlameStage
+        ("held_ms", "i4"),  # how long its longest reference had lasted; -1: not known
+        ("left_ms", "i4"),  # until that reference ends; -1: not known
     ],
     align=True,
 )
 """Model: one page that held up a demand."""
+
+blame_sum = np.dtype([("pages", "i8"), ("tries_failed", "i8"), ("delay_ns", "i8")], align=True)
+"""Model: what all pages of a kind, held by one holder, have cost the demands since boot."""
+
+contig = np.dtype(
+    [
+        ("slot", "i8"),  # demand that is being served, or -1
+        ("phase", "i8"),  # ContigPhase
+        ("ready_ns", "i8"),  # when the work of the latest step is done
+        ("wake_ns", "i8"),  # set by a step that must wait: until when
+        ("stepping", "i8"),  # a step runs now, in no time; its work is charged to the demand
+        ("begun_ns", "i8"),  # when this attempt began
+        ("start_pfn", "i8"),
+        ("end_pfn", "i8"),
+        ("cursor_pfn", "i8"),  # where the scan goes on
+        ("fast", "i8"),  # one round that waits for nothing
+        ("drain", "i8"),  # lists and batches are emptied first
+        ("error", "i8"),
+        ("nr_cluster", "i8"),  # pages in hand
+        ("nr_pass", "i8"),  # passes over them so far
+        ("index", "i8"),  # where in the cluster this pass is
+        ("refused", "i8"),  # pages that refused in this pass
+        ("nr_skipped", "i8"),
+        ("cluster", "i4", (COMPACT_CLUSTER_MAX,)),
+        ("skipped_pfn", "i4", (CONTIG_SKIPPED,)),  # pages the scan passed over, in order
+        ("skipped_holder", "i4", (CONTIG_SKIPPED,)),  # who held them then
+    ],
+    align=True,
+)
+"""Model: the one contiguous allocation that runs, as `cma_mutex` has it up to 6.14; between steps it is all here.
+
+Linux: the locals of cma_alloc(), alloc_contig_range() and struct compact_control
+"""
 
 cursor = np.dtype(
     [
@@ -369,6 +426,10 @@ kernel = np.dtype(
         ("cma_round_robin", "i8"),
         ("lmk_available", "i8"),  # pages; > 0: a killer in user space, below so much MemAvailable
         ("lmk_swap_free", "i8"),  # pages; the same, below so much free swap
+        ("isolate_max_order", "i8"),
+        ("cma_alloc_retries", "i8"),
+        ("cma_alloc_retry_ns", "i8"),
+        ("cma_alloc_bulk", "i8"),
     ],
     align=True,
 )
@@ -405,8 +466,7 @@ def memory_dtype(shape: Shape) -> np.dtype:
             ("next_demand_ns", "i8"),
             ("last_demand_ns", "i8"),
             ("last_demand_failed", "i8"),
-            ("blame_demand", "i8"),  # slot of the demand that is being tried, or -1
-            ("migrate_pfn", "i4", (COMPACT_CLUSTER_MAX,)),  # pages isolated for migration
+            ("migrate_pfn", "i4", (COMPACT_CLUSTER_MAX,)),  # pages isolated for compaction
             ("target_pfn", "i4", (COMPACT_CLUSTER_MAX,)),  # free pages isolated as compaction's targets
             ("nr_targets", "i8"),
             ("kernel", kernel),
@@ -422,6 +482,8 @@ def memory_dtype(shape: Shape) -> np.dtype:
             ("demand", demand, (NR_DEMANDS,)),
             ("demand_log", demand_record, (DEMAND_LOG,)),
             ("blame_log", blame, (BLAME_LOG,)),
+            ("blame_sum", blame_sum, (NR_PAGE_KINDS, NR_HOLDERS)),
+            ("contig", contig),
             ("inflight_pfn", "i4", (INFLIGHT,)),
             ("inflight_ns", "i8", (INFLIGHT,)),
             ("task", task, (shape.nr_tasks,)),

@@ -351,6 +351,8 @@ class DemandState(IntEnum):
     WAITING = 1
     """Between tries."""
     HELD = 2
+    TRYING = 3
+    """Inside a try: being served, waiting for `cma_mutex`, or asleep before another search."""
 
 
 class Cost(IntEnum):
@@ -372,3 +374,37 @@ class Cost(IntEnum):
     SWAP_DISK_OUT = 13
     """The device's time for one page of a sequential write; nobody waits for it but through the queue."""
     SWAP_DISK_IN = 14
+
+
+class ContigPhase(IntEnum):
+    """What the next step of a contiguous allocation does (mm/contig_alloc.py)."""
+
+    IDLE = 0
+    """Nobody holds `cma_mutex`."""
+    ISOLATE = 1
+    SCAN = 2
+    MIGRATE = 3
+    TEST = 4
+    DONE = 5
+
+
+CONTIG_IDLE, CONTIG_ISOLATE, CONTIG_SCAN, CONTIG_MIGRATE, CONTIG_TEST, CONTIG_DONE = map(int, ContigPhase)
+CONTIG_SKIPPED = 1024
+"""Pages passed over by one attempt whose holders of that moment are remembered."""
+
+
+class BlameStage(IntEnum):
+    """Where a page stopped an attempt; the first three are the stages m, n and T of the measurements."""
+
+    MIGRATE = 0
+    """It refused to be migrated."""
+    NO_MEMORY = 1
+    """There was no memory for its copy."""
+    TEST = 2
+    """It was passed over and still there at the final test."""
+    BITMAP = 3
+    """Another buffer of the area was in the way of every place (FACTS B15)."""
+
+
+STAGE_MIGRATE, STAGE_NO_MEMORY, STAGE_TEST, STAGE_BITMAP = map(int, BlameStage)
+NR_BLAME_STAGES = len(BlameStage)

@@ -21,12 +21,15 @@ def heap_swap(mem, a, b):
     expire = first.expire
     pfn = first.pfn
     holder = first.holder
+    since = first.since
     first.expire = second.expire
     first.pfn = second.pfn
     first.holder = second.holder
+    first.since = second.since
     second.expire = expire
     second.pfn = pfn
     second.holder = holder
+    second.since = since
 
 
 @jit
@@ -45,6 +48,7 @@ def get_page(mem, pfn, holder, duration_ns):
     mem.pin[slot].expire = mem.clock + duration_ns
     mem.pin[slot].pfn = pfn
     mem.pin[slot].holder = holder
+    mem.pin[slot].since = mem.clock
     while slot > 0 and mem.pin[slot].expire < mem.pin[(slot - 1) // 2].expire:
         heap_swap(mem, slot, (slot - 1) // 2)
         slot = (slot - 1) // 2

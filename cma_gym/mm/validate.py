@@ -14,6 +14,10 @@ import numpy as np
 from cma_gym.mm.jit import jit
 from cma_gym.mm.lru import folio_lru_list, lruvec_index
 from cma_gym.mm.mmzone import (
+    CONTIG_DONE,
+    CONTIG_IDLE,
+    CONTIG_ISOLATE,
+    CONTIG_MIGRATE,
     FILE_OWNER,
     INFLIGHT,
     MAX_NR_CPUS,
@@ -21,6 +25,7 @@ from cma_gym.mm.mmzone import (
     MIGRATE_HIGHATOMIC,
     MIGRATE_ISOLATE,
     NO_PAGE,
+    NR_DEMANDS,
     NR_LRU,
     NR_MIGRATETYPES,
     NR_PAGE_KINDS,
@@ -30,6 +35,7 @@ from cma_gym.mm.mmzone import (
     NR_ZONES,
     NR_ZSPAGE_CLASSES,
     SWAP_ENTRY,
+    DemandState,
     PageFlag,
     PageKind,
     ZoneStat,
@@ -70,6 +76,8 @@ class Violation(IntEnum):
     UNMERGED = 25
     PAGEBLOCKS = 26
     """Isolated or reserved pageblocks of a zone are not as many as it says."""
+    CONTIG = 27
+    """A contiguous allocation in progress has not in hand what it says, or nobody is served though the area is busy."""
 
 
 class ValidationError(AssertionError):
@@ -303,7 +311,7 @@ def check_pages(mem):
                 return violation(Violation.PAGE_STATE, pfn)
             pfn += 1 << np.int64(page.order)
             continue
-        if page.flag & (PageFlag.PCP | PageFlag.ISOLATED):
+        if page.flag & PageFlag.PCP or (page.flag & PageFlag.ISOLATED and page.flag & PageFlag.LRU):
             return violation(Violation.PAGE_STATE, pfn)
         found = check_used_page(mem, pfn)
         if found:
@@ -431,7 +439,47 @@ def check_cma(mem):
     for kind in range(NR_PAGE_KINDS):
         if census[kind] != mem.cma.occupancy[kind]:
             return violation(Violation.OCCUPANCY, kind)
+    if mem.contig.phase != CONTIG_IDLE:
+        taken -= mem.contig.end_pfn - mem.contig.start_pfn
     return 0 if taken == mem.cma.nr_allocated else violation(Violation.BITMAP, taken)
+
+
+@jit
+def check_contig(mem):
+    """A contiguous allocation has all isolated pages in hand, its pageblocks are isolated, and LRU batches are off."""
+    contig = mem.contig
+    isolated = 0
+    for pfn in range(mem.nr_pages):
+        isolated += mem.page[pfn].flag & PageFlag.ISOLATED != 0
+    for slot in range(contig.nr_cluster):
+        pfn = np.int64(contig.cluster[slot])
+        if pfn < contig.start_pfn or pfn >= contig.cursor_pfn:
+            return violation(Violation.CONTIG, pfn)
+        isolated -= mem.page[pfn].flag & PageFlag.ISOLATED != 0
+    if isolated != 0 or (contig.nr_cluster > 0 and contig.phase != CONTIG_MIGRATE):
+        return violation(Violation.CONTIG, isolated)
+    working = CONTIG_ISOLATE < contig.phase < CONTIG_DONE
+    if mem.node.lru_disabled != (mem.kernel.lru_cache_disable if working else 0):
+        return violation(Violation.CONTIG, mem.node.lru_disabled)
+    if working:
+        for pfn in range(contig.start_pfn, contig.end_pfn):
+            if get_pageblock_migratetype(mem, pfn) != MIGRATE_ISOLATE:
+                return violation(Violation.CONTIG, pfn)
+    return check_queue(mem)
+
+
+@jit
+def check_queue(mem):
+    """Whoever is served is inside a try, and the area is busy while somebody is."""
+    trying = 0
+    for slot in range(NR_DEMANDS):
+        trying += mem.demand[slot].state == DemandState.TRYING
+    served = mem.contig.phase != CONTIG_IDLE
+    if mem.cma.busy != (trying > 0) or mem.contig.stepping or served != (mem.contig.slot >= 0):
+        return violation(Violation.CONTIG, trying)
+    if served and mem.demand[mem.contig.slot].state != DemandState.TRYING:
+        return violation(Violation.CONTIG, mem.contig.slot)
+    return 0
 
 
 @jit
@@ -464,7 +512,10 @@ def first_violation(mem):
     found = check_pages(mem) or check_lru(mem) or check_batches(mem)
     if found:
         return found
-    return check_tables(mem) or check_swap(mem) or check_io(mem) or check_pins(mem) or check_cma(mem)
+    found = check_tables(mem) or check_swap(mem) or check_io(mem) or check_pins(mem)
+    if found:
+        return found
+    return check_cma(mem) or check_contig(mem)
 
 
 @jit

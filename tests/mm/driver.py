@@ -13,9 +13,10 @@ import numpy as np
 from cma_gym.machine.events import FileFlag, Op, TouchFlag
 from cma_gym.machine.ops import RUN_PAGES
 from cma_gym.machine.step import answer_one, ask_for_zsmalloc, background, begin_event, dispatch, end_event, idle_until
-from cma_gym.mm.cma import cma_alloc, cma_release, find_next_zero_area, run_demands, start_demand
+from cma_gym.mm.clock import elapse
+from cma_gym.mm.cma import cma_release, find_next_zero_area, refresh_next_demand, run_demands, start_demand
 from cma_gym.mm.compaction import compact_zone, try_to_compact_pages
-from cma_gym.mm.contig_alloc import alloc_contig_range
+from cma_gym.mm.contig_alloc import begin_contig, contig_step
 from cma_gym.mm.filemap import filemap_add_folio
 from cma_gym.mm.gup import pin_vpage
 from cma_gym.mm.jit import jit
@@ -24,6 +25,8 @@ from cma_gym.mm.memory import finish_anon_fault, finish_driver_fault
 from cma_gym.mm.mm_init import declare_zones, finish_boot, init_heads, init_tables
 from cma_gym.mm.mm_types import Shape, memory_dtype
 from cma_gym.mm.mmzone import (
+    CONTIG_DONE,
+    CONTIG_IDLE,
     KIND_ANON,
     KIND_BDEV,
     KIND_DRIVER,
@@ -33,6 +36,7 @@ from cma_gym.mm.mmzone import (
     REQUEST_BDEV,
     REQUEST_FILE,
     REQUEST_SHMEM,
+    DemandState,
 )
 from cma_gym.mm.oom_kill import lowmem_scan, select_victim
 from cma_gym.mm.page_alloc import (
@@ -120,6 +124,8 @@ class Do(IntEnum):
     """(migratetype)"""
     SOAK = 31
     """(nr, validate_every): random events; the packed violation found, or 0."""
+    STEP_DEMANDS = 32
+    """Time passes until a demand wants attention, which it gets; 0 if none does within a minute."""
 
 
 @jit
@@ -329,6 +335,49 @@ def operate_allocator(mem, op, a):
 
 
 @jit
+def step_demands(mem):
+    """Let the next demand do its next step; whether there was one."""
+    if mem.next_demand_ns > mem.clock + 60_000_000_000:
+        return False
+    elapse(mem, mem.next_demand_ns - mem.clock)
+    run_demands(mem)
+    return True
+
+
+@jit
+def contig_to_its_end(mem, start, end):
+    """A whole alloc_contig_range() for nobody, its time passing on the way; its error."""
+    begin_contig(mem, -1, start, end, False, True)
+    contig = mem.contig
+    while contig.phase != CONTIG_DONE:
+        before = mem.work_ns
+        contig.stepping = 1
+        contig_step(mem, 0)
+        contig.stepping = 0
+        elapse(mem, max(mem.work_ns - before, 1, contig.wake_ns - mem.clock))
+        contig.wake_ns = 0
+    contig.phase = CONTIG_IDLE
+    return contig.error
+
+
+@jit
+def cma_alloc_to_its_end(mem, nr_pages, align_order):
+    """A demand of one try, served to its end and then forgotten; the first frame of its buffer, or NO_PAGE."""
+    tries = mem.kernel.demand_tries
+    mem.kernel.demand_tries = 1
+    demand = mem.demand[start_demand(mem, 0, nr_pages, 1, align_order, 1 << 60)]
+    while demand.state == DemandState.WAITING or demand.state == DemandState.TRYING:
+        elapse(mem, mem.next_demand_ns - mem.clock)
+        run_demands(mem)
+    mem.kernel.demand_tries = tries
+    if demand.state != DemandState.HELD:
+        return NO_PAGE
+    demand.state = DemandState.IDLE
+    refresh_next_demand(mem)
+    return np.int64(demand.piece_pfn[0])
+
+
+@jit
 def operate_contig(mem, op, a):
     """Operations of isolation, contiguous allocation and compaction."""
     if op == Do.ISOLATE:
@@ -336,17 +385,19 @@ def operate_contig(mem, op, a):
     if op == Do.UNDO_ISOLATE:
         undo_isolate_page_range(mem, a[0], a[1])
     elif op == Do.CONTIG:
-        return np.int64(alloc_contig_range(mem, 0, a[0], a[1]))
+        return np.int64(contig_to_its_end(mem, a[0], a[1]))
     elif op == Do.CMA_ALLOC:
-        return cma_alloc(mem, a[0], a[1])
+        return cma_alloc_to_its_end(mem, a[0], a[1])
     elif op == Do.CMA_RELEASE:
         cma_release(mem, a[0], a[1])
     elif op == Do.NEXT_ZERO:
         return find_next_zero_area(mem, a[0], a[1], a[2])
     elif op == Do.DEMAND:
-        return np.int64(start_demand(mem, a[0], a[1], a[2], a[3], a[4]))
+        return np.int64(start_demand(mem, a[0], a[1], a[2], a[3], a[4]) + 1)
     elif op == Do.RUN_DEMANDS:
         run_demands(mem)
+    elif op == Do.STEP_DEMANDS:
+        return np.int64(step_demands(mem))
     elif op == Do.COMPACT:
         return np.int64(try_to_compact_pages(mem, a[0], a[1], a[2], a[3]))
     elif op == Do.COMPACT_ZONE:
@@ -401,6 +452,6 @@ def operate(mems, i, op, args, events):
     mem = mems[i]
     if Do.PUT <= op <= Do.WATERMARK_OK or op == Do.RESERVE_HIGHATOMIC or op == Do.UNRESERVE_HIGHATOMIC:
         return operate_allocator(mem, op, args)
-    if Do.ISOLATE <= op <= Do.RUN_DEMANDS or op == Do.COMPACT or op == Do.COMPACT_ZONE:
+    if Do.ISOLATE <= op <= Do.RUN_DEMANDS or op == Do.COMPACT or op == Do.COMPACT_ZONE or op == Do.STEP_DEMANDS:
         return operate_contig(mem, op, args)
     return operate_rest(mem, op, args, events)

@@ -1,14 +1,13 @@
-"""Emptying ranges: isolation, alloc_contig_range(), cma_alloc() and demands, on memory maps."""
+"""Emptying ranges: isolation, alloc_contig_range() and cma_alloc(), on memory maps."""
 
 from __future__ import annotations
 
 import pytest
-from driver import SHAPE
+from asking import ask, blamed, demand, outcome, step_to
 from tiny import CMA_ZONE, DMA32, LONG_NS, MOVABLE_ZONE, MS, PAINTED, Do, Tiny
 
-from cma_gym.machine.events import FileFlag, Op
-from cma_gym.mm.mmzone import Cost, DemandState, Holder, MigrateType, PageFlag, PageKind, VmEvent
-from cma_gym.mm.page_alloc import ALLOC_CMA, ALLOC_CMA_FIRST
+from cma_gym.machine.events import FileFlag
+from cma_gym.mm.mmzone import ContigPhase, Cost, MigrateType, PageFlag, PageKind, VmEvent
 
 EBUSY = -16
 ENOMEM = -12
@@ -17,23 +16,6 @@ MOVABLE = int(MigrateType.MOVABLE)
 FULL = "M kkkkkkkkkkkkkkkk\n"
 AREA = 32
 """First page of the area of the machines below: four pageblocks, the last two of them CMA."""
-
-
-def demand(m: Tiny, nr_pages: int, pieces: int = 1, *, hold_ns: int = LONG_NS, align: int = 0) -> None:
-    """Ask for a buffer; the first try comes at once."""
-    assert m.do(Do.DEMAND, 7, nr_pages, pieces, align, hold_ns)
-    m.do(Do.RUN_DEMANDS)
-
-
-def blamed(m: Tiny) -> set[tuple[int, str, str]]:
-    """Pages that held demands up."""
-    log = m.mem["blame_log"][: m.mem["nr_blames_logged"]]
-    return {(int(b["pfn"]), PageKind(b["kind"]).name, Holder(b["holder"]).name) for b in log}
-
-
-def outcome(m: Tiny, n: int = 0) -> dict[str, int]:
-    record = m.mem["demand_log"][n]
-    return {name: int(record[name]) for name in ("ok", "first_ok", "tries", "got", "whole")}
 
 
 # Isolation.
@@ -197,12 +179,16 @@ def test_pages_in_lru_batches_hold_the_attempt_up_until_drained():
 
 
 def test_pages_moved_during_the_attempt_do_not_wait_in_batches():
-    """lru_cache_disable() keeps the batches empty while it runs, and 4.6 has nothing of the kind."""
+    """lru_cache_disable() keeps the batches empty while it runs; 4.6 drains them again before its final test."""
     for disable, waiting in ((True, 0), (False, 3)):
         m = Tiny(64, 32, lru_cache_disable=disable, migrate_into_cma=False)
         m.paint("C aaa.............", first=2)
-        assert m.do(Do.CMA_ALLOC, 32, 0) == AREA
+        ask(m, 32)
+        step_to(m, ContigPhase.TEST)
         assert (m.page["flag"][:64] & PageFlag.LRU_BATCH).astype(bool).sum() == waiting
+        step_to(m, ContigPhase.IDLE)
+        assert (m.page["flag"][:64] & PageFlag.LRU_BATCH).astype(bool).sum() == 0
+        assert outcome(m)["ok"] == 1
         m.validate()
 
 
@@ -286,99 +272,6 @@ def test_a_released_buffer_merges_again():
     assert m.mem["cma"]["nr_allocated"] == 0
 
 
-# Demands.
-
-
-def test_a_demand_is_held_and_released_in_time():
-    m = Tiny(64, 32, cma_pcp="none")
-    demand(m, 32, hold_ns=5 * MS)
-    assert m.mem["demand"]["state"][0] == DemandState.HELD
-    assert outcome(m) == {"ok": 1, "first_ok": 1, "tries": 1, "got": 1, "whole": 1}
-    m.idle(4 * MS)
-    assert m.kinds(32) == {"o": 32}
-    m.idle(2 * MS)
-    assert m.kinds(32) == {}
-    assert m.mem["demand"]["state"][0] == DemandState.IDLE
-    m.validate()
-
-
-def test_a_failed_demand_succeeds_after_the_pin_has_ended():
-    """Kernel fact 3: the first try evacuates all but the pinned page; the next one is cheap and works."""
-    m = Tiny(64, 32, migrate_into_cma=False, demand_retry_ms=100)
-    m.paint("""
-        C aaaaaaaa........
-        C aaaaaaaa........
-    """, first=2)
-    m.hold(35, 150 * MS, Holder.DIRECT_IO)
-    demand(m, 32)
-    assert m.mem["cma"]["busy"] == 1
-    assert blamed(m) == {(35, "ANON", "DIRECT_IO")}
-    assert m.events(VmEvent.CMA_MIGRATED) == 15
-    m.idle(120 * MS)
-    assert m.mem["demand"]["tries"][0] == 2
-    m.idle(200 * MS)
-    assert outcome(m) == {"ok": 1, "first_ok": 0, "tries": 3, "got": 1, "whole": 1}
-    assert m.mem["cma"]["busy"] == 0
-    assert m.events(VmEvent.CMA_MIGRATED) == 16
-    assert m.mem["metrics"]["whole_first_ok"] == 0
-    assert m.mem["metrics"]["whole_ok"] == 1
-
-
-def test_a_demand_gives_up_after_its_tries():
-    m = Tiny(64, 32, demand_tries=2)
-    m.paint("C ..d.............", first=2)
-    demand(m, 32)
-    m.idle(1000 * MS)
-    assert outcome(m) == {"ok": 0, "first_ok": 0, "tries": 2, "got": 0, "whole": 1}
-    assert m.mem["demand"]["state"][0] == DemandState.IDLE
-    assert m.mem["demand_log"]["latency_ns"][0] >= 100 * MS
-
-
-def test_a_journal_reference_outlasts_three_tries():
-    """Kernel fact 1: block-device cache held by the journal does not clear within three tries 100 ms apart."""
-    m = Tiny(64, 32)
-    m.file(0, 1, FileFlag.BDEV | FileFlag.JOURNAL, value=5_000_000, action=2)
-    assert m.kinds(32) == {"b": 1}
-    demand(m, 32)
-    m.idle(1000 * MS)
-    assert outcome(m)["ok"] == 0
-    assert blamed(m) == {(32, "BDEV", "JOURNAL")}
-
-
-def test_nine_pieces_survive_stuck_blocks_that_a_whole_area_does_not():
-    """Kernel fact 11."""
-    m = Tiny(512, 256)
-    stuck = [f"C {'..d.............' if block % 5 == 2 else '................'}" for block in range(16)]
-    m.paint("\n".join(stuck), first=16)
-    demand(m, 256)
-    m.idle(1000 * MS)
-    assert outcome(m)["ok"] == 0
-    demand(m, 20, 9)
-    assert outcome(m, 1) == {"ok": 1, "first_ok": 1, "tries": 1, "got": 9, "whole": 0}
-    assert m.kinds(256)["o"] == 180
-    m.validate()
-
-
-def test_pieces_that_were_obtained_are_kept_between_tries_and_given_back_in_the_end():
-    m = Tiny(64, 32, cma_pcp="none")
-    m.paint("C ................\nC ..d.............", first=2)
-    demand(m, 16, 2)
-    assert m.kinds(32)["o"] == 16
-    m.idle(1000 * MS)
-    assert outcome(m) == {"ok": 0, "first_ok": 0, "tries": 3, "got": 1, "whole": 0}
-    assert m.kinds(32) == {"d": 1}
-    m.validate()
-
-
-def test_lending_stops_while_a_demand_is_waited_for():
-    for stops, borrowed in ((True, 0), (False, 4)):
-        m = Tiny(64, 32, lending_stops_while_busy=stops)
-        m.paint("C d...............", first=2)
-        demand(m, 32)
-        m.touch(1, 0, 4, action=2)
-        assert m.kinds(32).get("a", 0) == borrowed
-
-
 # Who may come in.
 
 
@@ -460,33 +353,3 @@ def test_copies_may_land_in_cma_where_the_kernel_lets_them(into_cma, expected):
     error = m.do(Do.CONTIG, 48, 64)
     assert error == (0 if into_cma else ENOMEM)
     assert m.kinds(32, 48).get("a", 0) == expected
-
-
-def test_blame_names_every_page_of_the_batch_that_refused():
-    m = Tiny(64, 32)
-    m.paint("C mMfF............", first=2)
-    demand(m, 32)
-    assert blamed(m) == {(33, "SHMEM", "DRIVER"), (35, "FILE", "DRIVER")}
-    assert m.mem["demand"]["nr_blamed"][0] == 2
-
-
-def test_demands_beyond_the_table_are_counted():
-    m = Tiny(64, 32, cma_pcp="none")
-    for _ in range(4):
-        demand(m, 2)
-    assert m.do(Do.DEMAND, 9, 2, 1, 0, LONG_NS) == 0
-    m.event(Op.DEMAND, 50, 9, 2, 0, 1)
-    assert m.events(VmEvent.CMA_ALLOC_SUCCESS) == 4
-    assert SHAPE.nr_tasks == 16
-    m.validate()
-
-
-def test_shrinking_before_the_demand_makes_room_for_the_copies():
-    m = Tiny(128, 32, shrink_before_cma_alloc=True)
-    m.paint("M ffffffffffffffff\n" * 5 + "M ffffffffffff....")
-    m.paint("C aaaaaaaaaaaaaaaa", first=6)
-    demand(m, 32)
-    assert outcome(m)["first_ok"] == 1
-    assert m.events(VmEvent.PGSTEAL_DIRECT) >= 28
-    assert m.events(VmEvent.ALLOCSTALL) == 0
-    assert m.do(Do.RMQUEUE, DMA32, 0, 0, MOVABLE, ALLOC_CMA | ALLOC_CMA_FIRST, PageKind.KERNEL) >= 0

@@ -113,6 +113,12 @@ class Life(RuleBasedStateMachine):
     def idle(self, ms):
         self.m.idle(ms * MS)
 
+    @rule(steps=st.integers(1, 4))
+    def step_demands(self, steps):
+        for _ in range(steps):
+            self.m.do(Do.STEP_DEMANDS)
+            self.m.validate()
+
     @rule(order=st.integers(0, 5), zone=st.integers(0, 3))
     def compact(self, order, zone):
         self.m.do(Do.COMPACT, 0, order, 1, zone)

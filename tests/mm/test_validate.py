@@ -151,7 +151,8 @@ CORRUPTIONS: list[tuple[Violation, str, Corruption]] = [
     (Violation.PAGE_STATE, "use inside a free block",
      lambda m: m.page["kind"].__setitem__(head_of(m, 4) + 3, PageKind.SLAB)),
     (Violation.PAGE_STATE, "free and nowhere", lambda m: m.page["kind"].__setitem__(mapped_page(m), PageKind.FREE)),
-    (Violation.PAGE_STATE, "left isolated", lambda m: set_flag(m, mapped_page(m), PageFlag.ISOLATED)),
+    (Violation.PAGE_STATE, "isolated but listed",
+     lambda m: set_flag(m, flagged(m, PageFlag.LRU), PageFlag.ISOLATED)),
     (Violation.LRU_PAGE, "wrong list", lambda m: m.page["flag"].__setitem__(
         flagged(m, PageFlag.LRU), m.page["flag"][flagged(m, PageFlag.LRU)] ^ PageFlag.ACTIVE)),
     (Violation.LRU_PAGE, "mark", lambda m: unmark(m, PageFlag.LRU)),
@@ -191,6 +192,11 @@ CORRUPTIONS: list[tuple[Violation, str, Corruption]] = [
     (Violation.UNMERGED, "two halves", leave_two_halves),
     (Violation.PAGEBLOCKS, "isolated", lambda m: add(m.mem["zones"]["nr_isolated_pageblocks"], DMA32)),
     (Violation.PAGEBLOCKS, "reserved", lambda m: add(m.mem["zones"]["nr_reserved_highatomic"], DMA32)),
+    (Violation.CONTIG, "left isolated", lambda m: set_flag(m, mapped_page(m), PageFlag.ISOLATED)),
+    (Violation.CONTIG, "pages in nobody's hand", lambda m: add(m.mem["contig"], "nr_cluster")),
+    (Violation.CONTIG, "batches left off", lambda m: add(m.mem["node"], "lru_disabled")),
+    (Violation.CONTIG, "busy for nobody", lambda m: add(m.mem["cma"], "busy")),
+    (Violation.CONTIG, "serving nobody", lambda m: add(m.mem["contig"], "slot")),
 ]
 
 

@@ -1,0 +1,111 @@
+"""Who held a demand up: which pages, who held them, since when, until when, and what it cost.
+
+Model: Linux has a debug dump (alloc_contig_dump_pages(), mm/page_alloc.c) and an out-of-tree page_pinner (FACTS B6).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cma_gym.mm.jit import jit
+from cma_gym.mm.mmzone import (
+    BLAME_LOG,
+    HOLDER_WRITEBACK,
+    INFLIGHT,
+    KIND_ANON,
+    NR_HOLDERS,
+    NR_PAGE_KINDS,
+    TICK_SHIFT,
+)
+
+UNKNOWN = -1
+NS_PER_MS = 1_000_000
+
+
+@jit
+def last_reference(mem, pfn):
+    """The reference to a page that ends last, by its place in the heap; UNKNOWN if it has none."""
+    found = UNKNOWN
+    if mem.page[pfn].pincount == 0:
+        return found
+    for slot in range(mem.nr_pins):
+        if mem.pin[slot].pfn == pfn and (found == UNKNOWN or mem.pin[slot].expire > mem.pin[found].expire):
+            found = slot
+    return found
+
+
+@jit
+def writeback_end(mem, pfn):
+    """When the device will have written this page; UNKNOWN if it was not given it."""
+    for place in range(mem.node.inflight_head, mem.node.inflight_tail):
+        if mem.inflight_pfn[place % INFLIGHT] == pfn:
+            return np.int64(mem.inflight_ns[place % INFLIGHT])
+    return UNKNOWN
+
+
+@jit
+def note_times(mem, entry, pfn, holder):
+    """Since when a page is held, and for how long it still will be, where that is known [ms]."""
+    entry.held_ms = UNKNOWN
+    entry.left_ms = UNKNOWN
+    slot = last_reference(mem, pfn)
+    if slot != UNKNOWN:
+        entry.held_ms = (mem.clock - mem.pin[slot].since) // NS_PER_MS
+        entry.left_ms = (mem.pin[slot].expire - mem.clock) // NS_PER_MS
+    elif holder == HOLDER_WRITEBACK:
+        end_ns = writeback_end(mem, pfn)
+        if end_ns != UNKNOWN:
+            entry.left_ms = max(end_ns - mem.clock, 0) // NS_PER_MS
+
+
+@jit
+def note_blame(mem, pfn, holder, stage):
+    """Write down that this page refused the demand that is being served.
+
+    Args:
+        mem: machine record.
+        pfn: the page.
+        holder: Holder, of now or of the time it was passed over.
+        stage: BlameStage.
+    """
+    if mem.contig.slot < 0:
+        return
+    page = mem.page[pfn]
+    demand = mem.demand[mem.contig.slot]
+    demand.blamed[page.kind, holder] += 1
+    demand.blamed_try[page.kind, holder] += 1
+    demand.refused[stage, page.kind] += 1
+    demand.nr_blamed += 1
+    entry = mem.blame_log[mem.nr_blames_logged % BLAME_LOG]
+    mem.nr_blames_logged += 1
+    entry.time_ns = mem.clock
+    entry.demand_id = demand.id
+    entry.pfn = pfn
+    entry.kind = page.kind
+    entry.holder = holder
+    entry.stage = stage
+    entry.task = page.task
+    entry.importance = mem.task[page.task].importance if page.kind == KIND_ANON else UNKNOWN
+    entry.age_ms = (mem.clock >> TICK_SHIFT) - page.stamp
+    note_times(mem, entry, pfn, holder)
+
+
+@jit
+def share_delay(mem, demand, failed):
+    """At the end of a try: the time it lost, in equal parts to the pages that refused it."""
+    total = 0
+    for kind in range(NR_PAGE_KINDS):
+        for holder in range(NR_HOLDERS):
+            total += demand.blamed_try[kind, holder]
+    if total == 0:
+        return
+    for kind in range(NR_PAGE_KINDS):
+        for holder in range(NR_HOLDERS):
+            pages = np.int64(demand.blamed_try[kind, holder])
+            if pages == 0:
+                continue
+            entry = mem.blame_sum[kind, holder]
+            entry.pages += pages
+            entry.tries_failed += failed
+            entry.delay_ns += demand.lost_ns * pages // total
+            demand.blamed_try[kind, holder] = 0
