@@ -88,6 +88,11 @@ class FileFlag(IntEnum):
     """The journal takes a reference on the buffers for `value` microseconds (FACTS B3, kernel fact 1)."""
     WRITABLE = 64
     """The file is open for writing."""
+    UNMOVABLE = 128
+    """With BDEV: not through the movable path: reads of the raw device, and with METADATA the superblock and group
+    descriptors of ext4 (kernel fact 2). Nobody is asked where such a page goes; it is page cache all the same."""
+    METADATA = 256
+    """With BDEV and UNMOVABLE: read by a file system (sb_bread_unmovable), so that a buffer-head LRU may hold it."""
 
 
 class PinFlag(IntEnum):

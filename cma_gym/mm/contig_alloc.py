@@ -10,7 +10,7 @@ import numpy as np
 from cma_gym.mm.clock import charge, elapse
 from cma_gym.mm.jit import jit
 from cma_gym.mm.lru import lru_add_drain_all
-from cma_gym.mm.migrate import isolate_folio, move_folio, putback_folio, refusal
+from cma_gym.mm.migrate import isolate_folio, move_folio, putback_folio, refusal, wait_on_page_lock
 from cma_gym.mm.mmzone import (
     BLAME_LOG,
     COMPACT_CLUSTER_MAX,
@@ -36,8 +36,8 @@ from cma_gym.mm.page_isolation import (
     undo_isolate_page_range,
 )
 from cma_gym.mm.pcp import drain_all_pages, free_pages
+from cma_gym.mm.shrink import reclaim_clean_page
 from cma_gym.mm.slowpath import alloc_pages
-from cma_gym.mm.vmscan import reclaim_clean_page
 from cma_gym.mm.writeback import end_oldest_writeback
 from cma_gym.mm.zonelist import ZONE_CMA, ZONE_MOVABLE
 
@@ -119,6 +119,8 @@ def migrate_one(mem, cpu, pfn, sync):
         return HOLDER_NONE
     if sync and mem.page[pfn].flag & PageFlag.WRITEBACK:
         wait_on_writeback(mem, pfn)
+    if sync:
+        wait_on_page_lock(mem, pfn)
     holder = refusal(mem, pfn)
     if holder != HOLDER_NONE:
         return holder

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from cma_gym.mm.clock import charge
+from cma_gym.mm.clock import charge, elapse
+from cma_gym.mm.hands import lock_end_ns
 from cma_gym.mm.jit import jit
 from cma_gym.mm.list import list_add, list_del, list_empty
 from cma_gym.mm.lru import folio_add_lru, lruvec_add_folio, lruvec_del_folio
 from cma_gym.mm.mmzone import (
     HOLDER_LRU_BATCH,
     HOLDER_NONE,
+    HOLDER_PAGE_LOCK,
+    HOLDER_RECLAIM,
     HOLDER_UNMOVABLE,
     HOLDER_WRITEBACK,
     NO_PAGE,
@@ -39,11 +42,22 @@ def refusal(mem, pfn):
         return HOLDER_UNMOVABLE
     if page.flag & PageFlag.LRU_BATCH:
         return HOLDER_LRU_BATCH
+    if page.flag & PageFlag.RECLAIM:
+        return HOLDER_RECLAIM
     if page.pincount > 0:
         return np.int64(page.holder)
     if page.flag & PageFlag.WRITEBACK:
         return HOLDER_WRITEBACK
     return HOLDER_NONE
+
+
+@jit
+def wait_on_page_lock(mem, pfn):
+    """Wait until whoever has locked the page is done, as a synchronous migration does. Linux: folio_lock()."""
+    page = mem.page[pfn]
+    if page.pincount == 0 or page.holder != HOLDER_PAGE_LOCK:
+        return
+    elapse(mem, lock_end_ns(mem, pfn) - mem.clock)
 
 
 @jit
