@@ -93,6 +93,11 @@ class FileFlag(IntEnum):
     """The file is open for writing."""
     COLD = 256
     """As TouchFlag.COLD."""
+    UNMOVABLE = 128
+    """With BDEV: not through the movable path: reads of the raw device, and with METADATA the superblock and group
+    descriptors of ext4 (kernel fact 2). Nobody is asked where such a page goes; it is page cache all the same."""
+    METADATA = 512
+    """With BDEV and UNMOVABLE: read by a file system (sb_bread_unmovable), so that a buffer-head LRU may hold it."""
 
 
 class PinFlag(IntEnum):

@@ -21,6 +21,7 @@ from cma_gym.mm.filemap import (
     access_file_page,
     file_request,
     filemap_add_folio,
+    hold_file_pages,
     sync_file_page,
     truncate_file_page,
     wait_for_device,
@@ -34,11 +35,15 @@ from cma_gym.mm.memory import (
     copy_page_range,
     fault_request,
     finish_fault,
+    hold_fault,
+    hold_fork,
     mlock_vpage,
     unmap_range,
 )
 from cma_gym.mm.mmzone import (
+    HOLDER_ACCESS,
     HOLDER_JOURNAL,
+    HOLDER_PAGE_LOCK,
     KIND_KERNEL,
     KIND_PAGE_TABLE,
     KIND_SLAB,
@@ -108,7 +113,9 @@ def do_fork(mem, event):
     do_spawn(mem, event)
     parent = mem.task[event.value]
     if parent.alive:
-        copy_page_range(mem, np.int64(parent.start), np.int64(event.start), min(event.nr, parent.nr_vpages))
+        nr = min(event.nr, parent.nr_vpages)
+        copy_page_range(mem, np.int64(parent.start), np.int64(event.start), nr)
+        hold_fork(mem, np.int64(event.value), np.int64(parent.start), nr)
 
 
 @jit
@@ -119,6 +126,9 @@ def do_touch(mem, event):
     write = event.arg & TouchFlag.WRITE
     driver = event.arg & TouchFlag.DRIVER
     mem.task[event.task].last_active = mem.clock
+    faulted = np.int64(NO_PAGE)
+    faulted_vpn = np.int64(event.start)
+    faulted_by = np.int64(NO_REQUEST)
     while cursor.offset < event.nr:
         run_demands(mem)
         vpn = np.int64(event.start) + cursor.offset
@@ -138,7 +148,12 @@ def do_touch(mem, event):
             free_pages(mem, cpu, pfn, 0)
             continue
         finish_fault(mem, cpu, np.int64(event.task), request, pfn, vpn)
+        faulted = pfn
+        faulted_vpn = vpn
+        faulted_by = request
         cursor.offset += 1
+    if faulted != NO_PAGE:
+        hold_fault(mem, np.int64(event.task), faulted_by, faulted, faulted_vpn)
     return True
 
 
@@ -169,6 +184,8 @@ def do_file(mem, event):
     cpu = task_cpu(mem, task)
     base = base_request(event.arg)
     writable = event.arg & (FileFlag.WRITABLE | FileFlag.WRITE) != 0
+    unmovable = base == REQUEST_BDEV and event.arg & FileFlag.UNMOVABLE != 0
+    metadata = base == REQUEST_BDEV and (not unmovable or event.arg & FileFlag.METADATA != 0)
     mem.task[task].last_active = mem.clock
     while cursor.offset < event.nr:
         run_demands(mem)
@@ -176,18 +193,23 @@ def do_file(mem, event):
         pfn = np.int64(mem.filemap[fpn].entry)
         if pfn < 0:
             request = file_request(mem, fpn, base)
-            if not answered(mem, request, event.nr - cursor.offset, writable):
+            if unmovable:
+                pfn = alloc_pages(mem, cpu, 0, MIGRATE_UNMOVABLE, ZONE_NORMAL, 0)
+            elif not answered(mem, request, event.nr - cursor.offset, writable):
                 return False
-            pfn = alloc_placed(mem, cpu, request)
+            else:
+                pfn = alloc_placed(mem, cpu, request)
             if pfn == NO_PAGE:
                 cursor.offset += 1
                 continue
             create = event.arg & FileFlag.WRITE != 0 and mem.filemap[fpn].entry == NO_ENTRY
-            filemap_add_folio(mem, cpu, task, pfn, fpn, base, create)
+            filemap_add_folio(mem, cpu, task, pfn, fpn, base, create, metadata)
             pfn = np.int64(mem.filemap[fpn].entry)
         if pfn >= 0:
             use_file_page(mem, pfn, event)
         cursor.offset += 1
+    holder = HOLDER_PAGE_LOCK if event.arg & (FileFlag.WRITE | FileFlag.MAPPED) else HOLDER_ACCESS
+    hold_file_pages(mem, task, np.int64(event.start), np.int64(event.nr), holder)
     return True
 
 

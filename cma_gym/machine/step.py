@@ -35,6 +35,7 @@ from cma_gym.machine.ops import (
 from cma_gym.machine.view_fill import write_view
 from cma_gym.mm.clock import due, elapse
 from cma_gym.mm.cma import NEVER_NS, run_demands
+from cma_gym.mm.hands import begin_operation, end_operation, note_lag
 from cma_gym.mm.jit import jit
 from cma_gym.mm.mmzone import NO_TASK, REQUEST_ZSMALLOC, DemandState, VmEvent
 from cma_gym.mm.oom_kill import oom_reap
@@ -119,9 +120,12 @@ def dispatch(mem, event):
 @jit
 def begin_event(mem, event):
     """Time passes up to an event; False if it does not happen because its task was killed."""
-    idle_until(mem, due(mem, event.time))
+    time = due(mem, event.time)
+    note_lag(mem, time)
+    idle_until(mem, time)
     run_demands(mem)
     background(mem)
+    begin_operation(mem, np.int64(event.task))
     mem.cursor.task = event.task if event.op != Op.DEMAND else 0
     mem.cursor.budget = 0
     if task_is_gone(mem, event):
@@ -133,6 +137,7 @@ def begin_event(mem, event):
 @jit
 def end_event(mem):
     """Go on to the next event."""
+    end_operation(mem)
     mem.cursor.next += 1
     mem.cursor.offset = 0
     mem.cursor.begun = 0

@@ -7,7 +7,9 @@ allocation has a clock of its own there (`contig.ready_ns`).
 
 from __future__ import annotations
 
+from cma_gym.mm.hands import expire_hands, run_queue
 from cma_gym.mm.jit import jit
+from cma_gym.mm.mmu_gather import expire_gathers
 from cma_gym.mm.page_ref import expire_references
 from cma_gym.mm.writeback import end_writebacks
 from cma_gym.mm.zonelist import nr_free_cma, nr_free_pages
@@ -39,6 +41,15 @@ def due(mem, time):
 
 
 @jit
+def kswapd_share(mem, ns):
+    """Time on a CPU that kswapd gets while `ns` pass: all of it while a CPU is free, else its fair share among the
+    tasks that want to run. Linux: kernel/sched/fair.c; kswapd runs at the weight of an ordinary task.
+    """
+    wanting = run_queue(mem) + 1
+    return ns if wanting <= mem.kernel.nr_cpus else ns * mem.kernel.nr_cpus // wanting
+
+
+@jit
 def elapse(mem, ns):
     """Let time pass: references end, writeback completes, kswapd gains time, the idle share of CMA is integrated.
 
@@ -52,6 +63,10 @@ def elapse(mem, ns):
     mem.metrics.time_ns += ns
     mem.clock += ns
     if mem.node.kswapd_awake:
-        mem.node.kswapd_budget_ns = min(mem.node.kswapd_budget_ns + ns, KSWAPD_BUDGET_MAX_NS)
+        mem.node.kswapd_budget_ns = min(mem.node.kswapd_budget_ns + kswapd_share(mem, ns), KSWAPD_BUDGET_MAX_NS)
     expire_references(mem)
+    if mem.next_hand_ns <= mem.clock:
+        expire_hands(mem)
+    if mem.next_gather_ns <= mem.clock:
+        expire_gathers(mem)
     end_writebacks(mem)

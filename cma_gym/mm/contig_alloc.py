@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from cma_gym.mm.blame import note_blame
-from cma_gym.mm.clock import charge, elapse
+from cma_gym.mm.clock import charge
+from cma_gym.mm.hands import lock_end_ns
 from cma_gym.mm.jit import jit
 from cma_gym.mm.lru import is_orphan, lru_add_drain_all
 from cma_gym.mm.migrate import isolate_folio, move_folio, putback_folio, refusal
@@ -24,6 +25,7 @@ from cma_gym.mm.mmzone import (
     CONTIG_TEST,
     HOLDER_NO_TARGET,
     HOLDER_NONE,
+    HOLDER_PAGE_LOCK,
     INFLIGHT,
     KIND_ANON,
     KIND_CMA,
@@ -48,9 +50,8 @@ from cma_gym.mm.page_isolation import (
     undo_isolate_page_range,
 )
 from cma_gym.mm.pcp import drain_all_pages, free_pages
+from cma_gym.mm.shrink import reclaim_clean_page
 from cma_gym.mm.slowpath import alloc_pages
-from cma_gym.mm.vmscan import reclaim_clean_page
-from cma_gym.mm.writeback import end_oldest_writeback
 from cma_gym.mm.zonelist import ZONE_CMA, ZONE_MOVABLE
 
 ENOMEM = -12
@@ -185,17 +186,6 @@ def scan_range(mem):
 
 
 @jit
-def wait_on_writeback(mem, pfn):
-    """Wait for a page's writeback, as a synchronous migration does. Linux: folio_wait_writeback()."""
-    while mem.page[pfn].flag & PageFlag.WRITEBACK:
-        wait_ns = mem.inflight_ns[mem.node.inflight_head % INFLIGHT] - mem.clock
-        if wait_ns > 0:
-            elapse(mem, wait_ns)
-        else:
-            end_oldest_writeback(mem)
-
-
-@jit
 def migration_target(mem, cpu):
     """A page for a copy; it may lie in CMA only where the kernel allows that. Linux: alloc_migration_target()."""
     flags = ALLOC_CMA if mem.kernel.migrate_into_cma and mem.kernel.lend else 0
@@ -206,12 +196,10 @@ def migration_target(mem, cpu):
 
 
 @jit
-def migrate_one(mem, cpu, pfn, sync):
+def migrate_one(mem, cpu, pfn):
     """Move one isolated page out; HOLDER_NONE if it is gone, else who refused. Linux: migrate_pages(), one folio."""
     if not mem.page[pfn].flag & PageFlag.ISOLATED:
         return HOLDER_NONE
-    if sync and mem.page[pfn].flag & PageFlag.WRITEBACK:
-        wait_on_writeback(mem, pfn)
     holder = refusal(mem, pfn)
     if holder != HOLDER_NONE:
         return holder
@@ -241,17 +229,23 @@ def start_round(mem, cpu):
 
 
 @jit
-def sleeps_for_writeback(mem, pfn):
-    """Whether this pass must wait for the page's writeback first; when the device is next done is then noted.
+def sleeps_for(mem, pfn):
+    """Whether this pass must first wait for the page's writeback or lock; when that may be over is then noted.
 
     Linux: migrate_folio_unmap(): only synchronous passes wait, and a fail-fast allocation has none
     """
     contig = mem.contig
-    if not mem.page[pfn].flag & PageFlag.WRITEBACK or not mem.page[pfn].flag & PageFlag.ISOLATED:
+    page = mem.page[pfn]
+    if contig.fast or contig.nr_pass % mem.kernel.migrate_passes < ASYNC_PASSES or not page.flag & PageFlag.ISOLATED:
         return False
-    if contig.fast or contig.nr_pass % mem.kernel.migrate_passes < ASYNC_PASSES:
+    wake_ns = np.int64(0)
+    if page.flag & PageFlag.WRITEBACK:
+        wake_ns = np.int64(mem.inflight_ns[mem.node.inflight_head % INFLIGHT])
+    elif page.pincount > 0 and page.holder == HOLDER_PAGE_LOCK:
+        wake_ns = lock_end_ns(mem, pfn)
+    if wake_ns <= contig.ready_ns:
         return False
-    contig.wake_ns = mem.inflight_ns[mem.node.inflight_head % INFLIGHT]
+    contig.wake_ns = wake_ns
     return True
 
 
@@ -308,9 +302,9 @@ def migrate_cluster(mem, cpu):
         start_round(mem, cpu)
     while contig.index < contig.nr_cluster:
         pfn = np.int64(contig.cluster[contig.index])
-        if sleeps_for_writeback(mem, pfn):
+        if sleeps_for(mem, pfn):
             return
-        holder = migrate_one(mem, cpu, pfn, False)
+        holder = migrate_one(mem, cpu, pfn)
         if holder == HOLDER_NO_TARGET:
             give_up_cluster(mem, ENOMEM)
             return

@@ -8,9 +8,12 @@ from __future__ import annotations
 import numpy as np
 
 from cma_gym.mm.clock import charge, elapse
+from cma_gym.mm.hands import hold_operation, hold_page
 from cma_gym.mm.jit import jit
-from cma_gym.mm.lru import folio_add_lru, mark_page_accessed, put_page
+from cma_gym.mm.lru import bh_lru_install, folio_add_lru, mark_page_accessed, put_page, task_cpu
 from cma_gym.mm.mmzone import (
+    FOLIO_BATCH_SIZE,
+    HOLDER_ACCESS,
     INFLIGHT,
     KIND_BDEV,
     KIND_FILE,
@@ -56,7 +59,7 @@ def cache_kind(base_kind):
 
 
 @jit
-def filemap_add_folio(mem, cpu, task, pfn, fpn, base_kind, create):
+def filemap_add_folio(mem, cpu, task, pfn, fpn, base_kind, create, metadata):
     """Put a freshly allocated page into the page cache and fill it. Linux: filemap_add_folio(), shmem_swapin_folio().
 
     Args:
@@ -67,6 +70,7 @@ def filemap_add_folio(mem, cpu, task, pfn, fpn, base_kind, create):
         fpn: file page.
         base_kind: REQUEST_FILE, REQUEST_BDEV or REQUEST_SHMEM.
         create: a write of a page that was never there; nothing has to be read.
+        metadata: read by a file system through buffer heads (sb_bread), not through the device's file.
     """
     entry = np.int64(mem.filemap[fpn].entry)
     prep_new_page(mem, pfn, 0, cache_kind(base_kind), fpn, task)
@@ -81,7 +85,7 @@ def filemap_add_folio(mem, cpu, task, pfn, fpn, base_kind, create):
     elif entry <= SHADOW_ENTRY:
         age = (SHADOW_ENTRY - entry) // 2
     mem.filemap[fpn].entry = pfn
-    if base_kind == REQUEST_BDEV:
+    if metadata:
         mem.page[pfn].flag |= PageFlag.PRIVATE
     folio_add_lru(mem, cpu, pfn)
     if age >= 0:
@@ -108,14 +112,31 @@ def account_read(mem, ns, from_swap, refault):
 def access_file_page(mem, pfn, mapped, executable, writable):
     """A hit in the page cache. Linux: filemap_map_pages() for mapped access, folio_mark_accessed() for reads."""
     page = mem.page[pfn]
+    if page.flag & PageFlag.PRIVATE:
+        bh_lru_install(mem, task_cpu(mem, mem.cursor.task), pfn)
     if writable:
         page.flag |= PageFlag.WRITABLE
     if not mapped:
+        charge(mem, Cost.COPY, 1)
         mark_page_accessed(mem, pfn)
         return
     page.flag |= PageFlag.MAPPED | PageFlag.YOUNG
     if executable:
         page.flag |= PageFlag.EXEC
+
+
+@jit
+def hold_file_pages(mem, task, start, nr, holder):
+    """The last pages of a read or write are still in use: a batch of folios, one page where the kernel had no batches.
+
+    Linux: filemap_get_pages() (one folio batch since 5.12), the locked folio of generic_perform_write()
+    """
+    batch = 1 if mem.kernel.lru_per_zone or holder != HOLDER_ACCESS else FOLIO_BATCH_SIZE
+    for fpn in range(max(start, start + nr - batch), start + nr):
+        pfn = np.int64(mem.filemap[fpn].entry)
+        if pfn >= 0:
+            hold_page(mem, task, pfn, holder)
+    hold_operation(mem, task)
 
 
 @jit

@@ -9,7 +9,17 @@ import numpy as np
 
 from cma_gym.mm.jit import jit
 from cma_gym.mm.list import list_add, list_add_tail, list_del
-from cma_gym.mm.mmzone import NO_ENTRY, Lru, PageFlag, PageKind, VmEvent, ZoneStat
+from cma_gym.mm.mmzone import (
+    BH_LRU_SIZE,
+    HOLDER_BUFFER_HEAD,
+    HOLDER_NONE,
+    NO_ENTRY,
+    Lru,
+    PageFlag,
+    PageKind,
+    VmEvent,
+    ZoneStat,
+)
 from cma_gym.mm.pcp import free_pages
 
 
@@ -66,9 +76,8 @@ def lruvec_del_folio(mem, pfn):
 
 
 @jit
-def lru_add_drain_cpu(mem, cpu):
-    """Move a CPU's batch to the LRU lists and drop its references. Linux: lru_add_drain_cpu()."""
-    batch = mem.lru_add[cpu]
+def drain_batch(mem, cpu, batch):
+    """Move a batch to the LRU lists and drop its references. Linux: folio_batch_move_lru()."""
     nr = np.int64(batch.nr)
     batch.nr = 0
     for slot in range(nr):
@@ -81,38 +90,101 @@ def lru_add_drain_cpu(mem, cpu):
 
 
 @jit
-def lru_add_drain_all(mem):
-    """Drain the batches of all CPUs. Linux: lru_add_drain_all()."""
-    for cpu in range(mem.kernel.nr_cpus):
-        lru_add_drain_cpu(mem, cpu)
+def lru_add_drain_cpu(mem, cpu):
+    """Drain a CPU's batches of pages to be added and to be activated. Linux: lru_add_drain_cpu()."""
+    drain_batch(mem, cpu, mem.lru_add[cpu])
+    drain_batch(mem, cpu, mem.lru_activate[cpu])
 
 
 @jit
-def folio_add_lru(mem, cpu, pfn):
-    """Queue a new page for the LRU lists; the CPU's batch holds a reference until it is drained (FACTS B1).
+def lru_add_drain_all(mem):
+    """Drain the batches of all CPUs, and since 5.12 their buffer-head LRUs. Linux: lru_add_drain_all()."""
+    for cpu in range(mem.kernel.nr_cpus):
+        lru_add_drain_cpu(mem, cpu)
+        if mem.kernel.lru_cache_disable:
+            invalidate_bh_lru(mem, cpu)
 
-    Linux: folio_add_lru(), mm/swap.c
+
+@jit
+def batch_add(mem, cpu, batch, pfn):
+    """Queue a page for the LRU lists; the batch holds a reference until it is drained (FACTS B1).
+
+    Linux: folio_batch_add_and_move(), mm/swap.c
     """
-    batch = mem.lru_add[cpu]
     batch.pfn[batch.nr] = pfn
     batch.nr += 1
     mem.page[pfn].flag |= PageFlag.LRU_BATCH
     if batch.nr >= mem.kernel.nr_lru_batch or mem.node.lru_disabled > 0:
-        lru_add_drain_cpu(mem, cpu)
+        drain_batch(mem, cpu, batch)
+
+
+@jit
+def folio_add_lru(mem, cpu, pfn):
+    """Queue a new page. Linux: folio_add_lru(), mm/swap.c."""
+    batch_add(mem, cpu, mem.lru_add[cpu], pfn)
+
+
+@jit
+def bh_lru_install(mem, cpu, pfn):
+    """Keep a reference on a block-device page that was looked up, until 16 others were or somebody wants it (FACTS B2).
+
+    Linux: bh_lru_install(), fs/buffer.c. Differs: a page has one buffer.
+    """
+    lru = mem.bh_lru[cpu]
+    if mem.node.lru_disabled > 0 and mem.kernel.lru_cache_disable:
+        return
+    slot = 0
+    while slot < lru.nr and lru.pfn[slot] != pfn:
+        slot += 1
+    if slot == lru.nr:
+        if lru.nr < BH_LRU_SIZE:
+            lru.nr += 1
+        else:
+            slot -= 1
+            put_buffer(mem, cpu, np.int64(lru.pfn[slot]))
+        if mem.page[pfn].pincount == 0:
+            mem.page[pfn].holder = HOLDER_BUFFER_HEAD
+        mem.page[pfn].pincount += 1
+    while slot > 0:
+        lru.pfn[slot] = lru.pfn[slot - 1]
+        slot -= 1
+    lru.pfn[0] = pfn
+
+
+@jit
+def put_buffer(mem, cpu, pfn):
+    """Drop a buffer head's reference. Linux: __brelse()."""
+    page = mem.page[pfn]
+    page.pincount -= 1
+    if page.pincount == 0:
+        page.holder = HOLDER_NONE
+        if is_orphan(mem, pfn):
+            put_page(mem, cpu, pfn)
+
+
+@jit
+def invalidate_bh_lru(mem, cpu):
+    """Let a CPU forget the buffers it looked up. Linux: invalidate_bh_lrus_cpu()."""
+    lru = mem.bh_lru[cpu]
+    nr = np.int64(lru.nr)
+    lru.nr = 0
+    for slot in range(nr):
+        put_buffer(mem, cpu, np.int64(lru.pfn[slot]))
 
 
 @jit
 def folio_activate(mem, pfn):
-    """Move a page to the active list. Linux: folio_activate(). Differs: without the activation batch."""
+    """Move a page to the active list, by way of the CPU's batch if it is on a list now. Linux: folio_activate()."""
     page = mem.page[pfn]
     if page.flag & (PageFlag.ACTIVE | PageFlag.MLOCKED):
         return
-    if page.flag & PageFlag.LRU:
+    on_list = page.flag & PageFlag.LRU
+    if on_list:
         lruvec_del_folio(mem, pfn)
-        page.flag |= PageFlag.ACTIVE
-        lruvec_add_folio(mem, pfn, False)
-    else:
-        page.flag |= PageFlag.ACTIVE
+    page.flag |= PageFlag.ACTIVE
+    if on_list:
+        cpu = task_cpu(mem, mem.cursor.task)
+        batch_add(mem, cpu, mem.lru_activate[cpu], pfn)
     mem.lruvec[lruvec_index(mem, np.int64(page.zone))].nonresident_age += 1
     mem.vm_event[VmEvent.PGACTIVATE] += 1
 

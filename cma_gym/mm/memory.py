@@ -8,9 +8,14 @@ from __future__ import annotations
 import numpy as np
 
 from cma_gym.mm.clock import charge, elapse
+from cma_gym.mm.hands import hold_operation, hold_page
 from cma_gym.mm.jit import jit
 from cma_gym.mm.lru import folio_add_lru, lruvec_add_folio, lruvec_del_folio
+from cma_gym.mm.mmu_gather import tlb_finish_mmu, tlb_gather_mmu
 from cma_gym.mm.mmzone import (
+    HOLDER_ACCESS,
+    HOLDER_FORK_EXIT,
+    HOLDER_PAGE_LOCK,
     KIND_ANON,
     KIND_DRIVER,
     NO_ENTRY,
@@ -30,6 +35,8 @@ from cma_gym.mm.swap import charge_swapin, swap_free, swap_slot_of
 from cma_gym.mm.workingset import workingset_refault
 
 NO_REQUEST = -1
+FORK_BATCH = 32
+"""Page table entries copied between two chances to be scheduled. Linux: the progress limit of copy_pte_range()."""
 
 
 @jit
@@ -117,6 +124,28 @@ def finish_fault(mem, cpu, task, request, pfn, vpn):
 
 
 @jit
+def hold_fault(mem, task, request, pfn, vpn):
+    """The fault that a task has just had is still at work on its page, which is locked while it comes from swap."""
+    if mem.pte[vpn].entry == pfn and mem.page[pfn].kind == KIND_ANON:
+        hold_page(mem, task, pfn, HOLDER_PAGE_LOCK if request == REQUEST_SWAPIN else HOLDER_ACCESS)
+        hold_operation(mem, task)
+
+
+@jit
+def hold_fork(mem, task, parent, nr):
+    """The end of a copy of page tables: references are taken before mappings are counted (FACTS B5).
+
+    Linux: copy_present_ptes(). Assumption: an entry costs what a scanned page costs.
+    """
+    charge(mem, Cost.ISOLATE_PAGE, nr)
+    for vpn in range(max(parent, parent + nr - FORK_BATCH), parent + nr):
+        pfn = np.int64(mem.pte[vpn].entry)
+        if pfn >= 0 and mem.page[pfn].kind == KIND_ANON:
+            hold_page(mem, task, pfn, HOLDER_FORK_EXIT)
+    hold_operation(mem, task)
+
+
+@jit
 def copy_page_range(mem, parent, child, nr):
     """Share the parent's pages with a child, copy-on-write. Linux: copy_page_range().
 
@@ -143,8 +172,10 @@ def copy_page_range(mem, parent, child, nr):
 @jit
 def unmap_range(mem, cpu, start, nr):
     """Free a range of virtual pages. Linux: zap_page_range_single()."""
+    gather = tlb_gather_mmu(mem, cpu)
     for vpn in range(start, start + nr):
-        zap_pte(mem, cpu, vpn)
+        zap_pte(mem, cpu, gather, vpn)
+    tlb_finish_mmu(mem, gather)
 
 
 @jit

@@ -14,6 +14,7 @@ from cma_gym.mm.lru import folio_add_lru, lruvec_add_folio, lruvec_del_folio
 from cma_gym.mm.mmzone import (
     HOLDER_LRU_BATCH,
     HOLDER_NONE,
+    HOLDER_RECLAIM,
     HOLDER_UNMOVABLE,
     HOLDER_WRITEBACK,
     NO_PAGE,
@@ -39,6 +40,8 @@ def refusal(mem, pfn):
         return HOLDER_UNMOVABLE
     if page.flag & PageFlag.LRU_BATCH:
         return HOLDER_LRU_BATCH
+    if page.flag & PageFlag.RECLAIM:
+        return HOLDER_RECLAIM
     if page.pincount > 0:
         return np.int64(page.holder)
     if page.flag & PageFlag.WRITEBACK:

@@ -18,6 +18,8 @@ from cma_gym.mm.mmzone import (
     NO_ENTRY,
     NO_PAGE,
     NO_TASK,
+    NR_GATHERS,
+    NR_HANDS,
     NR_LRU,
     NR_MIGRATETYPES,
     NR_PAGE_KINDS,
@@ -87,6 +89,13 @@ def init_tables(mem, nr_swap):
     mem.node.pending_kill = NO_TASK
     mem.contig.slot = -1
     mem.next_demand_ns = 1 << 62
+    mem.next_hand_ns = 1 << 62
+    mem.next_gather_ns = 1 << 62
+    for gather in range(NR_GATHERS):
+        mem.gather[gather].first = NO_PAGE
+        mem.gather[gather].until_ns = 1 << 62
+    for hand in range(NR_HANDS):
+        mem.hand[hand].until_ns = 1 << 62
 
 
 @jit

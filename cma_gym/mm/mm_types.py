@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cma_gym.mm.mmzone import (
+    BH_LRU_SIZE,
     BLAME_LOG,
     COMPACT_CLUSTER_MAX,
     CONTIG_SKIPPED,
@@ -26,6 +27,8 @@ from cma_gym.mm.mmzone import (
     MAX_NR_CPUS,
     NR_BLAME_STAGES,
     NR_DEMANDS,
+    NR_GATHERS,
+    NR_HANDS,
     NR_HOLDERS,
     NR_LRU,
     NR_MIGRATETYPES,
@@ -36,6 +39,7 @@ from cma_gym.mm.mmzone import (
     NR_VM_EVENTS,
     NR_ZONES,
     NR_ZSPAGE_CLASSES,
+    SWAP_CLUSTER_MAX,
     ZoneStat,
 )
 
@@ -158,7 +162,7 @@ lruvec = np.dtype(
 """Linux: struct lruvec."""
 
 lru_batch = np.dtype([("nr", "i4"), ("pad", "i4"), ("pfn", "i4", (FOLIO_BATCH_SIZE + 1,))], align=True)
-"""Linux: struct folio_batch of lru_add; the pages in it carry an extra reference."""
+"""Linux: struct folio_batch of lru_add and lru_activate; the pages in it carry an extra reference."""
 
 node = np.dtype(
     [
@@ -189,6 +193,12 @@ node = np.dtype(
         ("zs_budget", "i8"),  # zsmalloc pages still covered by the latest answer
         ("zs_action", "i8"),  # that answer (Action)
         ("pending_kill", "i8"),  # task the low memory killer chose, or NO_TASK
+        ("kswapd_in_round", "i8"),
+        ("death_pending_ns", "i8"),  # until when the low memory killer waits for its last victim
+        ("run_lag_ns", "i8"),  # how far the present event is behind its time
+        ("run_mean_ns", "i8"),  # mean time of an event that takes any
+        ("run_begin_ns", "i8"),  # start of the present event
+        ("run_begin_work", "i8"),  # work done before it
     ],
     align=True,
 )
@@ -214,10 +224,36 @@ scan_control = np.dtype(
         ("reclaim_idx", "i8"),
         ("priority", "i8"),
         ("kswapd", "i8"),
+        ("share", "i8"),  # of anonymous pages, in 1/1024
+        ("left", "i8", (4,)),  # pages still to be scanned, by Lru
+        ("turn", "i8"),  # list that comes next
+        ("lruvec", "i8"),
+        ("lru", "i8"),  # list the cluster in hand came from
+        ("nr_kept", "i8"),  # pages of that cluster that were not freed
     ],
     align=True,
 )
-"""Linux: struct scan_control, mm/vmscan.c; kept in the record because only one reclaimer runs at a time."""
+"""Linux: struct scan_control, mm/vmscan.c, with the local variables of shrink_lruvec(): kswapd stops between two pages
+and goes on later. One for direct reclaim, which runs to its end, and one for kswapd."""
+
+gather = np.dtype([("until_ns", "i8"), ("first", "i4"), ("nr", "i4")], align=True)
+"""Linux: struct mmu_gather; its pages are chained by `page.next`."""
+
+bh_lru = np.dtype([("nr", "i4"), ("pad", "i4"), ("pfn", "i4", (BH_LRU_SIZE,))], align=True)
+"""Linux: struct bh_lru, fs/buffer.c; the latest first. Each entry is a reference."""
+
+hand = np.dtype(
+    [
+        ("until_ns", "i8"),
+        ("nr", "i4"),
+        ("done", "i4"),  # pages that reclaim has looked at
+        ("holder", "i4"),  # Holder
+        ("pad", "i4"),
+        ("pfn", "i4", (SWAP_CLUSTER_MAX,)),
+    ],
+    align=True,
+)
+"""Model: pages that an operation in progress has in hand (mm/hands.py)."""
 
 task = np.dtype(
     [
@@ -495,6 +531,13 @@ def memory_dtype(shape: Shape) -> np.dtype:
             ("pte", pte, (shape.nr_vpages,)),
             ("filemap", filemap, (shape.nr_fpages,)),
             ("page", page, (shape.nr_pages + nr_list_heads(),)),
+            ("next_hand_ns", "i8"),
+            ("kswapd_sc", scan_control),
+            ("hand", hand, (NR_HANDS,)),
+            ("next_gather_ns", "i8"),
+            ("gather", gather, (NR_GATHERS,)),
+            ("bh_lru", bh_lru, (MAX_NR_CPUS,)),
+            ("lru_activate", lru_batch, (MAX_NR_CPUS,)),
         ],
         align=True,
     )

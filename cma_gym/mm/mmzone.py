@@ -31,6 +31,12 @@ BLAME_LOG = 512
 INFLIGHT = 1024
 """Pages under writeback at a time; a device queue, not a kernel limit."""
 NR_ZSPAGE_CLASSES = 5
+NR_GATHERS = 8
+"""Tasks that can be exiting or unmapping at a time; one more ends the oldest."""
+BH_LRU_SIZE = 16
+"""Linux: fs/buffer.c."""
+NR_HANDS = 18
+"""Operations that can have pages in hand at a time: kswapd's, a demand's, and those of 16 tasks."""
 TICK_SHIFT = 20
 """Page ages are kept in ticks of about a millisecond (2^20 ns)."""
 NO_ENTRY = -1
@@ -181,6 +187,8 @@ class PageFlag(IntEnum):
     """Model: the mapping is open for writing."""
     YOUNG = 65536
     """Model: accessed through a page table since the last scan (the accessed bit of its entries)."""
+    RECLAIM = 1 << 20
+    """Model: off its LRU list, in the hand of a reclaimer."""
 
 
 class Holder(IntEnum):
@@ -200,6 +208,12 @@ class Holder(IntEnum):
     """Nothing held it: there was no memory for the copy (FACTS B12)."""
     UNMOVABLE = 11
     """The page's kind cannot be migrated at all."""
+    RECLAIM = 12
+    """kswapd or a task in direct reclaim has taken it off the LRU; most such pages return to it within milliseconds."""
+    PAGE_LOCK = 13
+    """Locked while it is read from the device or from swap (FACTS B10)."""
+    ACCESS = 14
+    """A read or a fault is using it."""
 
 
 (
@@ -215,6 +229,9 @@ class Holder(IntEnum):
     HOLDER_WRITEBACK,
     HOLDER_NO_TARGET,
     HOLDER_UNMOVABLE,
+    HOLDER_RECLAIM,
+    HOLDER_PAGE_LOCK,
+    HOLDER_ACCESS,
 ) = map(int, Holder)
 NR_HOLDERS = len(Holder)
 

@@ -7,10 +7,16 @@ being looked at.
 
 from __future__ import annotations
 
+from cma_gym.mm.clock import elapse
+from cma_gym.mm.hands import NEVER_NS, hand_index, release_hand
 from cma_gym.mm.jit import jit
+from cma_gym.mm.mmu_gather import tlb_finish_mmu, tlb_gather_mmu
 from cma_gym.mm.mmzone import NO_TASK, NR_ZONES, WMARK_LOW, Importance, VmEvent, ZoneStat
 from cma_gym.mm.rmap import zap_pte
 from cma_gym.mm.zonelist import nr_free_cma, nr_free_pages
+
+DEATH_PENDING_NS = 1_000_000_000
+"""Linux: lowmem_deathpending_timeout, HZ."""
 
 
 @jit
@@ -67,7 +73,7 @@ def lmkd_poll(mem):
 @jit
 def lowmem_scan(mem):
     """Mark a task to be killed when both free memory and page cache are short. Linux: lowmem_scan(), FACTS C9."""
-    if not mem.kernel.lmk or mem.node.pending_kill != NO_TASK:
+    if not mem.kernel.lmk or mem.node.pending_kill != NO_TASK or mem.clock < mem.node.death_pending_ns:
         return
     if mem.kernel.lmk_available > 0:
         lmkd_poll(mem)
@@ -88,11 +94,19 @@ def lowmem_scan(mem):
 
 @jit
 def exit_mmap(mem, cpu, task):
-    """Free all virtual pages of a task. Linux: exit_mmap(), mm/mmap.c."""
+    """Free all virtual pages of a task, which has come to the end of what it was doing; the gather it fills.
+
+    Linux: exit_mmap(), mm/mmap.c
+    """
     entry = mem.task[task]
+    if task > 0:
+        release_hand(mem, cpu, mem.hand[hand_index(mem, task)])
+    gather = tlb_gather_mmu(mem, cpu)
     for vpn in range(entry.start, entry.start + entry.nr_vpages):
-        zap_pte(mem, cpu, vpn)
+        zap_pte(mem, cpu, gather, vpn)
+    tlb_finish_mmu(mem, gather)
     entry.alive = 0
+    return gather
 
 
 @jit
@@ -102,7 +116,9 @@ def oom_reap(mem, cpu):
     mem.node.pending_kill = NO_TASK
     if task == NO_TASK or not mem.task[task].alive:
         return False
-    exit_mmap(mem, cpu, task)
+    gather = mem.gather[exit_mmap(mem, cpu, task)]
+    if gather.nr > 0:
+        mem.node.death_pending_ns = min(gather.until_ns, mem.clock + DEATH_PENDING_NS)
     mem.task[task].killed = 1
     mem.metrics.kills += 1
     mem.vm_event[VmEvent.LMK_KILL] += 1
@@ -111,7 +127,13 @@ def oom_reap(mem, cpu):
 
 @jit
 def out_of_memory(mem, cpu):
-    """Nothing could be reclaimed: kill the least important task, whatever its class. Linux: out_of_memory()."""
+    """Nothing could be reclaimed: wait for tasks that are about to exit, or kill the least important one of all.
+
+    Linux: out_of_memory(), with task_will_free_mem() and the wait of __alloc_pages_may_oom()
+    """
+    if mem.next_gather_ns != NEVER_NS:
+        elapse(mem, mem.next_gather_ns - mem.clock)
+        return True
     if mem.node.pending_kill == NO_TASK:
         mem.node.pending_kill = select_victim(mem, 0, mem.cursor.task)
     if not oom_reap(mem, cpu):

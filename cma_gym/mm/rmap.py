@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from cma_gym.mm.jit import jit
-from cma_gym.mm.lru import put_page
+from cma_gym.mm.mmu_gather import tlb_remove_page
 from cma_gym.mm.mmzone import NO_ENTRY, NO_PAGE, PageFlag
 from cma_gym.mm.swap import is_swap_entry, swap_free, swap_slot_of
 
@@ -36,8 +36,11 @@ def unlink_sharer(mem, first, vpn):
 
 
 @jit
-def zap_pte(mem, cpu, vpn):
-    """Empty one page table entry, freeing what only it used. Linux: zap_present_ptes(), zap_nonpresent_ptes()."""
+def zap_pte(mem, cpu, gather, vpn):
+    """Empty one page table entry; what only it used goes to the gather.
+
+    Linux: zap_present_ptes(), zap_nonpresent_ptes()
+    """
     entry = np.int64(mem.pte[vpn].entry)
     if entry == NO_ENTRY:
         return
@@ -47,7 +50,7 @@ def zap_pte(mem, cpu, vpn):
         page.mapcount -= 1
         if page.mapcount == 0:
             page.flag &= ~PageFlag.DIRTY
-            put_page(mem, cpu, entry)
+            tlb_remove_page(mem, cpu, gather, entry)
     elif is_swap_entry(entry):
         slot = swap_slot_of(entry)
         mem.swap[slot].vpn = unlink_sharer(mem, np.int64(mem.swap[slot].vpn), vpn)

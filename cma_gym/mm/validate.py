@@ -19,6 +19,7 @@ from cma_gym.mm.mmzone import (
     CONTIG_ISOLATE,
     CONTIG_MIGRATE,
     FILE_OWNER,
+    HOLDER_RECLAIM,
     INFLIGHT,
     MAX_NR_CPUS,
     MIGRATE_CMA,
@@ -26,6 +27,8 @@ from cma_gym.mm.mmzone import (
     MIGRATE_ISOLATE,
     NO_PAGE,
     NR_DEMANDS,
+    NR_GATHERS,
+    NR_HANDS,
     NR_LRU,
     NR_MIGRATETYPES,
     NR_PAGE_KINDS,
@@ -78,6 +81,8 @@ class Violation(IntEnum):
     """Isolated or reserved pageblocks of a zone are not as many as it says."""
     CONTIG = 27
     """A contiguous allocation in progress has not in hand what it says, or nobody is served though the area is busy."""
+    HAND = 28
+    """A page in a reclaimer's hand is on an LRU list, or marked and in no hand."""
 
 
 class ValidationError(AssertionError):
@@ -223,11 +228,11 @@ def check_batches(mem):
     """Pages in LRU batches are marked, and no others are."""
     queued = 0
     for cpu in range(MAX_NR_CPUS):
-        batch = mem.lru_add[cpu]
-        for slot in range(batch.nr):
-            if not mem.page[batch.pfn[slot]].flag & PageFlag.LRU_BATCH:
-                return violation(Violation.LRU_BATCH, batch.pfn[slot])
-        queued += batch.nr
+        for batch in (mem.lru_add[cpu], mem.lru_activate[cpu]):
+            for slot in range(batch.nr):
+                if not mem.page[batch.pfn[slot]].flag & PageFlag.LRU_BATCH:
+                    return violation(Violation.LRU_BATCH, batch.pfn[slot])
+            queued += batch.nr
     for pfn in range(mem.nr_pages):
         queued -= mem.page[pfn].flag & PageFlag.LRU_BATCH != 0
     return 0 if queued == 0 else violation(Violation.LRU_BATCH, 0)
@@ -414,11 +419,28 @@ def check_io(mem):
 
 
 @jit
+def count_passing(mem, held):
+    """Add the references that are not in the heap: of hands, gathers and buffer-head LRUs."""
+    for index in range(NR_HANDS):
+        for slot in range(mem.hand[index].nr):
+            held[mem.hand[index].pfn[slot]] += 1
+    for cpu in range(MAX_NR_CPUS):
+        for slot in range(mem.bh_lru[cpu].nr):
+            held[mem.bh_lru[cpu].pfn[slot]] += 1
+    for index in range(NR_GATHERS):
+        pfn = np.int64(mem.gather[index].first)
+        for _ in range(mem.gather[index].nr):
+            held[pfn] += 1
+            pfn = np.int64(mem.page[pfn].next)
+
+
+@jit
 def check_pins(mem):
     """As many references in the heap as on the pages, and the heap in order."""
     held = np.zeros(mem.nr_pages, np.int64)
     for slot in range(mem.nr_pins):
         held[mem.pin[slot].pfn] += 1
+    count_passing(mem, held)
     for pfn in range(mem.nr_pages):
         if mem.page[pfn].pincount != held[pfn]:
             return violation(Violation.PIN_COUNT, pfn)
@@ -426,6 +448,28 @@ def check_pins(mem):
         if mem.pin[slot].expire < mem.pin[(slot - 1) // 2].expire:
             return violation(Violation.PIN_HEAP, slot)
     return 0
+
+
+@jit
+def check_hands(mem):
+    """Pages in reclaimers' hands are marked, off the LRU and in one hand only; all hands know when they end."""
+    marked = 0
+    for index in range(NR_GATHERS):
+        if mem.gather[index].nr > 0 and mem.gather[index].until_ns < mem.next_gather_ns:
+            return violation(Violation.HAND, index)
+    for index in range(NR_HANDS):
+        hand = mem.hand[index]
+        if index > 0 and hand.nr > 0 and hand.until_ns < mem.next_hand_ns:
+            return violation(Violation.HAND, index)
+        if hand.holder != HOLDER_RECLAIM:
+            continue
+        for slot in range(hand.nr):
+            if mem.page[hand.pfn[slot]].flag & (PageFlag.RECLAIM | PageFlag.LRU) != PageFlag.RECLAIM:
+                return violation(Violation.HAND, hand.pfn[slot])
+        marked += hand.nr
+    for pfn in range(mem.nr_pages):
+        marked -= mem.page[pfn].flag & PageFlag.RECLAIM != 0
+    return 0 if marked == 0 else violation(Violation.HAND, 0)
 
 
 @jit
@@ -515,7 +559,7 @@ def first_violation(mem):
     found = check_tables(mem) or check_swap(mem) or check_io(mem) or check_pins(mem)
     if found:
         return found
-    return check_cma(mem) or check_contig(mem)
+    return check_hands(mem) or check_cma(mem) or check_contig(mem)
 
 
 @jit

@@ -154,11 +154,11 @@ def put(mem, pfn, kind, index, task):
     elif kind == KIND_DRIVER:
         finish_driver_fault(mem, task, pfn, index)
     elif kind == KIND_FILE:
-        filemap_add_folio(mem, 0, task, pfn, index, REQUEST_FILE, True)
+        filemap_add_folio(mem, 0, task, pfn, index, REQUEST_FILE, True, False)
     elif kind == KIND_BDEV:
-        filemap_add_folio(mem, 0, task, pfn, index, REQUEST_BDEV, True)
+        filemap_add_folio(mem, 0, task, pfn, index, REQUEST_BDEV, True, True)
     elif kind == KIND_SHMEM:
-        filemap_add_folio(mem, 0, task, pfn, index, REQUEST_SHMEM, True)
+        filemap_add_folio(mem, 0, task, pfn, index, REQUEST_SHMEM, True, False)
     else:
         prep_new_page(mem, pfn, 0, kind, NO_PAGE, task)
     return 1
@@ -192,7 +192,7 @@ def touch_or_file(mem, event, pick):
     if area == 1:
         event.arg |= FileFlag.SHMEM
     elif area == 2:
-        event.arg |= FileFlag.BDEV
+        event.arg |= FileFlag.BDEV | (FileFlag.UNMOVABLE | FileFlag.METADATA) * (random_below(mem, 4) == 0)
         if random_below(mem, 4) == 0:
             event.arg |= FileFlag.JOURNAL
             event.value = 1 + random_below(mem, 100_000)

@@ -190,6 +190,7 @@ CORRUPTIONS: list[tuple[Violation, str, Corruption]] = [
     (Violation.LEAK, "a page nobody knows", lose_a_page),
     (Violation.LEAK, "a handle that is gone", lambda m: m.mem["pte"]["entry"].__setitem__(0, -1)),
     (Violation.UNMERGED, "two halves", leave_two_halves),
+    (Violation.HAND, "mark", lambda m: set_flag(m, of_kind(m, PageKind.FILE), PageFlag.RECLAIM)),
     (Violation.PAGEBLOCKS, "isolated", lambda m: add(m.mem["zones"]["nr_isolated_pageblocks"], DMA32)),
     (Violation.PAGEBLOCKS, "reserved", lambda m: add(m.mem["zones"]["nr_reserved_highatomic"], DMA32)),
     (Violation.CONTIG, "left isolated", lambda m: set_flag(m, mapped_page(m), PageFlag.ISOLATED)),

@@ -226,11 +226,15 @@ def test_kswapd_is_paid_in_time():
     m = full_of_old_files()
     m.do(Do.WAKE_KSWAPD, 0, MOVABLE_ZONE)
     m.do(Do.RUN_KSWAPD, 1)
-    once = m.events(VmEvent.PAGEOUTRUN)
-    assert once == 1
     assert m.mem["node"]["kswapd_budget_ns"] <= 0
+    assert m.mem["hand"]["nr"][0] == 0
+    m.do(Do.RUN_KSWAPD, 1)
+    assert m.mem["hand"]["nr"][0] == 32
+    spent = m.mem["work_ns"]
     m.do(Do.RUN_KSWAPD, 0)
-    assert m.events(VmEvent.PAGEOUTRUN) == once
+    assert m.mem["work_ns"] == spent
+    assert m.events(VmEvent.PGSTEAL_KSWAPD) == 0
+    m.validate()
 
 
 def test_kswapd_gives_up_when_nothing_can_be_freed_and_direct_reclaim_revives_it():

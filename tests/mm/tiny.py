@@ -260,6 +260,7 @@ def reclaim(m: Tiny, nr: int) -> int:
 
 
 def swap_out_everything(m: Tiny) -> None:
+    m.idle(MS)
     for _ in range(20):
         age(m)
         m.do(Do.DRAIN_LRU)
