@@ -10,7 +10,7 @@ import numpy as np
 from cma_gym.mm.contig_alloc import migrate_one
 from cma_gym.mm.jit import jit
 from cma_gym.mm.lru import lru_add_drain_all
-from cma_gym.mm.migrate import isolate_folio, putback_folio
+from cma_gym.mm.migrate import isolate_folio, putback_folio, wait_on_folio
 from cma_gym.mm.mmzone import HOLDER_NONE, MIGRATE_CMA, PageFlag, VmEvent
 from cma_gym.mm.page_alloc import get_pageblock_migratetype
 from cma_gym.mm.page_ref import get_page
@@ -39,7 +39,8 @@ def migrate_longterm_unpinnable(mem, cpu, pfn):
     lend = mem.kernel.lend
     mem.kernel.lend = 0
     isolate_folio(mem, pfn)
-    holder = migrate_one(mem, cpu, pfn, True)
+    wait_on_folio(mem, pfn)
+    holder = migrate_one(mem, cpu, pfn)
     mem.kernel.lend = lend
     if holder != HOLDER_NONE:
         putback_folio(mem, pfn)

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from cma_gym.mm.clock import charge
+from cma_gym.mm.clock import charge, elapse
+from cma_gym.mm.hands import lock_end_ns
 from cma_gym.mm.jit import jit
 from cma_gym.mm.list import list_add, list_del, list_empty
 from cma_gym.mm.lru import folio_add_lru, lruvec_add_folio, lruvec_del_folio
 from cma_gym.mm.mmzone import (
     HOLDER_LRU_BATCH,
     HOLDER_NONE,
+    HOLDER_PAGE_LOCK,
     HOLDER_RECLAIM,
     HOLDER_UNMOVABLE,
     HOLDER_WRITEBACK,
+    INFLIGHT,
     NO_PAGE,
     Cost,
     PageFlag,
@@ -26,6 +29,7 @@ from cma_gym.mm.mmzone import (
 from cma_gym.mm.page_alloc import set_page_kind
 from cma_gym.mm.pcp import free_pages
 from cma_gym.mm.rmap import remap
+from cma_gym.mm.writeback import end_oldest_writeback
 
 
 @jit
@@ -47,6 +51,20 @@ def refusal(mem, pfn):
     if page.flag & PageFlag.WRITEBACK:
         return HOLDER_WRITEBACK
     return HOLDER_NONE
+
+
+@jit
+def wait_on_folio(mem, pfn):
+    """Wait for a page's writeback and lock, as a caller that has nothing else to do. Linux: folio_wait_writeback()."""
+    page = mem.page[pfn]
+    while page.flag & PageFlag.WRITEBACK:
+        wait_ns = mem.inflight_ns[mem.node.inflight_head % INFLIGHT] - mem.clock
+        if wait_ns > 0:
+            elapse(mem, wait_ns)
+        else:
+            end_oldest_writeback(mem)
+    if page.pincount > 0 and page.holder == HOLDER_PAGE_LOCK:
+        elapse(mem, lock_end_ns(mem, pfn) - mem.clock)
 
 
 @jit
