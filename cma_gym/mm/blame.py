@@ -10,6 +10,7 @@ import numpy as np
 from cma_gym.mm.jit import jit
 from cma_gym.mm.mmzone import (
     BLAME_LOG,
+    BLAMES_PER_ATTEMPT,
     HOLDER_WRITEBACK,
     INFLIGHT,
     KIND_ANON,
@@ -76,6 +77,9 @@ def note_blame(mem, pfn, holder, stage):
     demand.blamed_try[page.kind, holder] += 1
     demand.refused[stage, page.kind] += 1
     demand.nr_blamed += 1
+    mem.contig.nr_logged += 1
+    if mem.contig.nr_logged > BLAMES_PER_ATTEMPT:
+        return
     entry = mem.blame_log[mem.nr_blames_logged % BLAME_LOG]
     mem.nr_blames_logged += 1
     entry.time_ns = mem.clock

@@ -337,6 +337,7 @@ contig = np.dtype(
         ("index", "i8"),  # where in the cluster this pass is
         ("refused", "i8"),  # pages that refused in this pass
         ("nr_skipped", "i8"),
+        ("nr_logged", "i8"),  # pages of this attempt in the blame log
         ("cluster", "i4", (COMPACT_CLUSTER_MAX,)),
         ("skipped_pfn", "i4", (CONTIG_SKIPPED,)),  # pages the scan passed over, in order
         ("skipped_holder", "i4", (CONTIG_SKIPPED,)),  # who held them then

@@ -28,6 +28,8 @@ NR_PIECES = 5120
 """Blocks one demand can consist of (the largest known: 4800 scattered 64 KiB blocks)."""
 DEMAND_LOG = 256
 BLAME_LOG = 512
+BLAMES_PER_ATTEMPT = 32
+"""Pages of one attempt that are logged one by one; all are counted."""
 INFLIGHT = 1024
 """Pages under writeback at a time; a device queue, not a kernel limit."""
 NR_ZSPAGE_CLASSES = 5
