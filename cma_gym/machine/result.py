@@ -66,28 +66,38 @@ def held_up(mem: Any) -> list[dict[str, Any]]:
     """Who held demands up since boot, by kind of page and holder, the costliest first.
 
     `pages` and `tries_failed` count refusals and the failed tries they took part in; `delay_ms` is their share of the
-    time those tries lost, the wait for the next one included. Medians are over the logged pages (the first 32 of an
-    attempt, the latest 512): `age_ms` since allocation, `held_ms` since its longest reference was taken, `left_ms`
-    until it ends (nan: not known). `owner` is the class whose pages they mostly were ("" for page cache).
+    time those tries lost, the wait for the next one included. `owner` is the class whose pages they mostly were ("" for
+    page cache). Medians from histograms of octaves, over the first 32 pages of each attempt: `age_ms` since allocation,
+    `held_ms` since the page's longest reference was taken, `left_ms` until it ends (nan: not known).
     """
-    log, sums = blame_table(mem), np.asarray(mem["blame_sum"])
-    found = []
-    for kind, holder in zip(*np.nonzero(sums["pages"]), strict=True):
-        own = log[(log["kind"] == kind) & (log["holder"] == holder)]
-        owners = own["importance"][own["importance"] >= 0]
-        entry = sums[kind, holder]
-        found.append(
-            {
-                "kind": PageKind(kind).name.lower(),
-                "holder": Holder(holder).name.lower(),
-                "owner": Importance(np.bincount(owners).argmax()).name.lower() if len(owners) else "",
-                "pages": int(entry["pages"]),
-                "tries_failed": int(entry["tries_failed"]),
-                "delay_ms": float(entry["delay_ns"] / NS_PER_MS),
-                **{name: _percentile(own[name][own[name] >= 0], 50) for name in ("age_ms", "held_ms", "left_ms")},
-            }
-        )
+    sums = np.asarray(mem["blame_sum"])
+    found = [
+        {
+            "kind": PageKind(kind).name.lower(),
+            "holder": Holder(holder).name.lower(),
+            "owner": Importance(int(entry["owner"].argmax())).name.lower() if entry["owner"].any() else "",
+            "pages": int(entry["pages"]),
+            "tries_failed": int(entry["tries_failed"]),
+            "delay_ms": float(entry["delay_ns"] / NS_PER_MS),
+            **{f"{name}_ms": _octave_median(entry[name]) for name in ("age", "held", "left")},
+        }
+        for kind, holder in np.argwhere(sums["pages"]).tolist()
+        for entry in (sums[kind, holder],)
+    ]
     return sorted(found, key=lambda entry: (-entry["delay_ms"], -entry["pages"], entry["kind"], entry["holder"]))
+
+
+def _octave_median(counts: np.ndarray) -> float:
+    """Median of a histogram whose bucket b > 0 holds 2**(b-1) .. 2**b - 1, spread evenly within the bucket."""
+    total = int(counts.sum())
+    if total == 0:
+        return float("nan")
+    reached = np.cumsum(counts)
+    bucket = int(np.searchsorted(reached, total / 2))
+    if bucket == 0:
+        return 0.0
+    low = 2.0 ** (bucket - 1)
+    return float(low + (low - 1) * (total / 2 - reached[bucket - 1]) / counts[bucket])
 
 
 def _percentile(values: np.ndarray, percent: float) -> float:

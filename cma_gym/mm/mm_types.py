@@ -27,8 +27,10 @@ from cma_gym.mm.mmzone import (
     NR_BLAME_STAGES,
     NR_DEMANDS,
     NR_HOLDERS,
+    NR_IMPORTANCES,
     NR_LRU,
     NR_MIGRATETYPES,
+    NR_MS_BUCKETS,
     NR_PAGE_KINDS,
     NR_PAGE_ORDERS,
     NR_PCP_LISTS,
@@ -315,7 +317,18 @@ blame = np.dtype(
 )
 """Model: one page that held up a demand."""
 
-blame_sum = np.dtype([("pages", "i8"), ("tries_failed", "i8"), ("delay_ns", "i8")], align=True)
+blame_sum = np.dtype(
+    [
+        ("pages", "i8"),
+        ("tries_failed", "i8"),
+        ("delay_ns", "i8"),
+        ("owner", "i4", (NR_IMPORTANCES,)),  # pages by the class of their task
+        ("age", "i4", (NR_MS_BUCKETS,)),  # logged pages by octave of age_ms
+        ("held", "i4", (NR_MS_BUCKETS,)),
+        ("left", "i4", (NR_MS_BUCKETS,)),
+    ],
+    align=True,
+)
 """Model: what all pages of a kind, held by one holder, have cost the demands since boot."""
 
 contig = np.dtype(
