@@ -215,10 +215,16 @@ def run_unit(unit: Unit) -> Row:
         "seed": unit.seed,
         **result.metrics,
         **blame_by_kind(result.demand_table),
+        "held_up": held_up_text(result.held_up),
         "policy": unit.policy,
         "machine": unit.machine,
         "source": unit.source,
     }
+
+
+def held_up_text(entries: Sequence[Mapping[str, Any]]) -> str:
+    """Who held demands up in a run, as a cell of a table (JSON); what is not known is left out."""
+    return compact([{name: value for name, value in entry.items() if value == value} for entry in entries])
 
 
 def blame_by_kind(demands: np.ndarray) -> dict[str, float]:

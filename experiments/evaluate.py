@@ -64,6 +64,8 @@ def network_rows(folder: RunFolder, config: TrainConfig) -> list[Row]:
     from agents.play import episode_returns
     from cma_gym.envs.batch import Batch
     from cma_gym.envs.setup import make_setup
+    from cma_gym.machine.result import held_up
+    from experiments.comparison import held_up_text
 
     policy = load_policy(folder / "model.zip")
 
@@ -85,6 +87,7 @@ def network_rows(folder: RunFolder, config: TrainConfig) -> list[Row]:
             episode_returns(choose, batch, range(config.episodes.test))
             for row in range(batch.num_envs):
                 seed = batch.workload_seed(row)
-                rows.append({"system": NETWORK, "workload": label, "seed": seed, **batch.metrics(row)})
+                blame = {"held_up": held_up_text(held_up(batch.mems[row]))}
+                rows.append({"system": NETWORK, "workload": label, "seed": seed, **batch.metrics(row), **blame})
             task.advance(1, label)
     return rows

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from experiments import output
+from experiments.blame import MEDIANS, SUMS, held_up_by_system
 from experiments.statistics import Paired, against, mean
 
 HIGHER_IS_BETTER = {"whole_success", "whole_first", "pieces_success", "pieces_first"}
@@ -17,6 +18,8 @@ COST_WEIGHTS = {"stall_ms": 1.0, "swap_ms": 1.0, "refault_ms": 1.0, "kills": 100
 (cma_gym/envs/reward.py): a cold start instead of a warm one when the user comes back."""
 PAIRED = ("whole_success", "pieces_success", "cost_ms")
 DEFAULT_BASELINE = "mainline_fallback"
+HELD_UP_LINES = 4
+"""Lines of a system in the table of who held demands up; JSON has all."""
 
 _COLUMNS = (
     ("whole_success", "whole\narea %", 100.0),
@@ -94,6 +97,7 @@ def summary(rows: Sequence[Mapping[str, Any]], baseline: str) -> dict[str, Any]:
         "whole_success_by_workload": whole,
         "workloads": workloads,
         "baseline": baseline,
+        "held_up": held_up_by_system(rows),
         "paired": {
             metric: {system: asdict(entry) for system, entry in entries.items()}
             for metric, entries in differences(rows, baseline).items()
@@ -158,12 +162,28 @@ def _paired_cells(entry: Paired, scale: float) -> list[str]:
     return [f"{scale * entry.mean:+,.1f} [{low}, {high}]", figure(scale * entry.iqm), counts]
 
 
+def held_up_table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Column titles and cells: for each system what cost its demands most; no cells if nothing did."""
+    found = held_up_by_system(rows)
+    cells = []
+    for system in (entry["system"] for entry in ranking(rows)):
+        for place, entry in enumerate(found[system][:HELD_UP_LINES]):
+            names = [system if place == 0 else "", entry["kind"], entry["holder"], entry["owner"] or "-"]
+            cells.append([*names, *(figure(entry[name]) for name in (*SUMS, *MEDIANS))])
+    figures = ["pages\na run", "tries\nfailed", "delay\nms", "age\nms", "held\nms", "still\nheld ms"]
+    return ["system", "kind", "held by", "owner", *figures], cells
+
+
 def show(rows: Sequence[Mapping[str, Any]], baseline: str, title: str) -> None:
-    """Print the ranking, success by workload where there are several, and the paired differences."""
+    """Print the ranking, success by workload where there are several, who held demands up, and paired differences."""
     output.table(title, *ranking_table(rows))
     if len({row["workload"] for row in rows}) > 1:
         output.console.print()
         output.table("Whole-area success by workload [%]", *workload_table(rows, "whole_success"))
+    titles, cells = held_up_table(rows)
+    if cells:
+        output.console.print()
+        output.table("Who held demands up, means per run", titles, cells, text=(0, 1, 2, 3))
     systems = {row["system"] for row in rows}
     if baseline in systems and len(systems) > 1:
         output.console.print()

@@ -12,6 +12,7 @@ from experiments import output
 from experiments.config import ConfigError
 from experiments.ranking import (
     choose_baseline,
+    held_up_table,
     paired_table,
     ranking_table,
     summary,
@@ -97,6 +98,14 @@ def _tables(rows: Sequence[Mapping[str, Any]], baseline: str) -> list[str]:
         "## Success of the pieces by workload [%]",
         "",
         *markdown(*workload_table(rows, "pieces_success")),
+        "",
+        "## Who held demands up",
+        "",
+        "Means per run. A page counts each time it refused; delay is its share of the time that failed attempts took, "
+        "the wait for the next try included. Age: since allocation; held: since its longest reference was taken; still "
+        "held: until that reference ends (medians over pages).",
+        "",
+        *markdown(*held_up_table(rows)),
         "",
         f"## Paired differences to {baseline}",
         "",

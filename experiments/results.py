@@ -1,9 +1,9 @@
 """results.csv: one line per (system, workload, seed), with everything needed to run it again.
 
-Columns: system, workload, seed, the machine's METRICS, blame_KIND (pages of that kind that held up a demand), then
-policy (a system's name, or a decision table's path), policy_digest (of the table file), core (digest of the compiled
-core's sources), machine and source (JSON). Paths of tables and traces are seen from the file's folder. An empty cell
-means: not tried, no value.
+Columns: system, workload, seed, the machine's METRICS, blame_KIND (pages of that kind that held up a demand), held_up
+(JSON: who held demands up, by kind of page and holder, see cma_gym/machine/result.py), then policy (a system's name, or
+a decision table's path), policy_digest (of the table file), core (digest of the compiled core's sources), machine and
+source (JSON). Paths of tables and traces are seen from the file's folder. An empty cell means: not tried, no value.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from experiments.output import write_csv
 
 _KEYS = ("system", "workload", "seed")
 _ORIGIN = ("policy", "policy_digest", "core", "machine", "source")
+_TEXT = ("held_up",)
 
 
 def figure_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """The columns of rows that hold figures."""
-    return [name for name in rows[0] if name not in _KEYS and name not in _ORIGIN] if rows else []
+    return [name for name in rows[0] if name not in (*_KEYS, *_TEXT, *_ORIGIN)] if rows else []
 
 
 def write_results(path: str | Path, rows: Sequence[Row]) -> None:
@@ -34,7 +35,8 @@ def write_results(path: str | Path, rows: Sequence[Row]) -> None:
     from cma_gym.mm.jit import core_digest
 
     folder, core = Path(path).parent, core_digest()
-    columns = [*_KEYS, *figure_columns(rows), *_ORIGIN]
+    texts = [name for name in _TEXT if rows and name in rows[0]]
+    columns = [*_KEYS, *figure_columns(rows), *texts, *_ORIGIN]
     write_csv(path, columns, [_origin(row, folder, core) for row in rows])
 
 
@@ -83,7 +85,7 @@ def _typed(line: Mapping[str, str], number: int, path: str | Path) -> Row:
     row: Row = {}
     for name, text in line.items():
         try:
-            if name in _ORIGIN or name in ("system", "workload"):
+            if name in (*_ORIGIN, *_TEXT, "system", "workload"):
                 row[name] = str(text)
             elif name == "seed":
                 row[name] = int(text)

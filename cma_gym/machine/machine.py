@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from cma_gym.machine.kernel import KernelConfig
-from cma_gym.machine.result import blame_table, demand_table, metrics
+from cma_gym.machine.result import blame_table, demand_table, held_up, metrics
 from cma_gym.machine.spec import MachineSpec
 from cma_gym.machine.step import Status, load, rollout
 from cma_gym.machine.view import NR_VIEW
@@ -39,6 +39,8 @@ class Result:
     metrics: dict[str, float]
     demand_table: np.ndarray
     blame_table: np.ndarray
+    held_up: list[dict[str, Any]]
+    """Who held demands up, by kind of page and holder (`result.held_up`)."""
     mems: np.recarray
     """The machine as the run left it."""
 
@@ -140,4 +142,4 @@ def run(
     load(mems, 0, 0, len(workload.events))
     events = workload.events.view(np.recarray)
     rollout(mems, 0, events, decide, np.asarray(params, np.int64), np.zeros(NR_VIEW, np.int64))
-    return Result(metrics(mems[0]), demand_table(mems[0]), blame_table(mems[0]), mems)
+    return Result(metrics(mems[0]), demand_table(mems[0]), blame_table(mems[0]), held_up(mems[0]), mems)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cma_gym.mm.mmzone import BLAME_LOG, DEMAND_LOG, VmEvent
+from cma_gym.mm.mmzone import BLAME_LOG, DEMAND_LOG, Holder, Importance, PageKind, VmEvent
 
 METRICS = (
     "whole_success",
@@ -32,6 +32,9 @@ METRICS = (
     "refault_file",
     "pgmigrate_success",
     "pgmigrate_fail",
+    "demand_lost_ms",
+    "demand_writeback_ms",
+    "demand_reclaim_ms",
 )
 """Names of the metrics, in the order of every table."""
 
@@ -59,6 +62,44 @@ def blame_table(mem: Any) -> np.ndarray:
     return _logged(np.asarray(mem["blame_log"]), int(mem["nr_blames_logged"]), BLAME_LOG)
 
 
+def held_up(mem: Any) -> list[dict[str, Any]]:
+    """Who held demands up since boot, by kind of page and holder, the costliest first.
+
+    `pages` and `tries_failed` count refusals and the failed tries they took part in; `delay_ms` is their share of the
+    time those tries lost, the wait for the next one included. `owner` is the class whose pages they mostly were ("" for
+    page cache). Medians from histograms of octaves, over the first 32 pages of each attempt: `age_ms` since allocation,
+    `held_ms` since the page's longest reference was taken, `left_ms` until it ends (nan: not known).
+    """
+    sums = np.asarray(mem["blame_sum"])
+    found = [
+        {
+            "kind": PageKind(kind).name.lower(),
+            "holder": Holder(holder).name.lower(),
+            "owner": Importance(int(entry["owner"].argmax())).name.lower() if entry["owner"].any() else "",
+            "pages": int(entry["pages"]),
+            "tries_failed": int(entry["tries_failed"]),
+            "delay_ms": float(entry["delay_ns"] / NS_PER_MS),
+            **{f"{name}_ms": _octave_median(entry[name]) for name in ("age", "held", "left")},
+        }
+        for kind, holder in np.argwhere(sums["pages"]).tolist()
+        for entry in (sums[kind, holder],)
+    ]
+    return sorted(found, key=lambda entry: (-entry["delay_ms"], -entry["pages"], entry["kind"], entry["holder"]))
+
+
+def _octave_median(counts: np.ndarray) -> float:
+    """Median of a histogram whose bucket b > 0 holds 2**(b-1) .. 2**b - 1, spread evenly within the bucket."""
+    total = int(counts.sum())
+    if total == 0:
+        return float("nan")
+    reached = np.cumsum(counts)
+    bucket = int(np.searchsorted(reached, total / 2))
+    if bucket == 0:
+        return 0.0
+    low = 2.0 ** (bucket - 1)
+    return float(low + (low - 1) * (total / 2 - reached[bucket - 1]) / counts[bucket])
+
+
 def _percentile(values: np.ndarray, percent: float) -> float:
     return float(np.percentile(values, percent)) if len(values) else float("nan")
 
@@ -68,6 +109,8 @@ def metrics(mem: Any) -> dict[str, float]:
 
     Times are milliseconds; `demand_ms_*` are latencies of successful demands from the first try on, waits between tries
     included; `cma_idle` is the free share of the area, averaged over time; shares are nan where nothing was tried.
+    Why demands were slow, summed over them: `demand_lost_ms` went into attempts that failed and the waits after them,
+    `demand_writeback_ms` into waiting for the device, `demand_reclaim_ms` into reclaiming room for what was moved.
     """
     m, events = mem["metrics"], mem["vm_event"]
     demands = demand_table(mem)
@@ -96,5 +139,8 @@ def metrics(mem: Any) -> dict[str, float]:
         "refault_file": events[VmEvent.WORKINGSET_REFAULT_FILE],
         "pgmigrate_success": events[VmEvent.PGMIGRATE_SUCCESS],
         "pgmigrate_fail": events[VmEvent.PGMIGRATE_FAIL],
+        "demand_lost_ms": demands["delay_ns"].sum() / NS_PER_MS,
+        "demand_writeback_ms": demands["writeback_ns"].sum() / NS_PER_MS,
+        "demand_reclaim_ms": demands["reclaim_ns"].sum() / NS_PER_MS,
     }
     return {name: float(values[name]) for name in METRICS}

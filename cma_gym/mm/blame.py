@@ -10,10 +10,12 @@ import numpy as np
 from cma_gym.mm.jit import jit
 from cma_gym.mm.mmzone import (
     BLAME_LOG,
+    BLAMES_PER_ATTEMPT,
     HOLDER_WRITEBACK,
     INFLIGHT,
     KIND_ANON,
     NR_HOLDERS,
+    NR_MS_BUCKETS,
     NR_PAGE_KINDS,
     TICK_SHIFT,
 )
@@ -59,6 +61,26 @@ def note_times(mem, entry, pfn, holder):
 
 
 @jit
+def octave(ms):
+    """Bucket of a time: 0, 1, 2-3, 4-7 ms and so on."""
+    bucket = 0
+    while ms > 0 and bucket < NR_MS_BUCKETS - 1:
+        ms >>= 1
+        bucket += 1
+    return bucket
+
+
+@jit
+def count_times(total, entry):
+    """Count the times of a logged page in the histograms of its kind and holder."""
+    total.age[octave(np.int64(entry.age_ms))] += 1
+    if entry.held_ms != UNKNOWN:
+        total.held[octave(np.int64(entry.held_ms))] += 1
+    if entry.left_ms != UNKNOWN:
+        total.left[octave(np.int64(entry.left_ms))] += 1
+
+
+@jit
 def note_blame(mem, pfn, holder, stage):
     """Write down that this page refused the demand that is being served.
 
@@ -76,6 +98,11 @@ def note_blame(mem, pfn, holder, stage):
     demand.blamed_try[page.kind, holder] += 1
     demand.refused[stage, page.kind] += 1
     demand.nr_blamed += 1
+    if page.kind == KIND_ANON:
+        mem.blame_sum[page.kind, holder].owner[mem.task[page.task].importance] += 1
+    mem.contig.nr_logged += 1
+    if mem.contig.nr_logged > BLAMES_PER_ATTEMPT:
+        return
     entry = mem.blame_log[mem.nr_blames_logged % BLAME_LOG]
     mem.nr_blames_logged += 1
     entry.time_ns = mem.clock
@@ -88,6 +115,7 @@ def note_blame(mem, pfn, holder, stage):
     entry.importance = mem.task[page.task].importance if page.kind == KIND_ANON else UNKNOWN
     entry.age_ms = (mem.clock >> TICK_SHIFT) - page.stamp
     note_times(mem, entry, pfn, holder)
+    count_times(mem.blame_sum[page.kind, holder], entry)
 
 
 @jit

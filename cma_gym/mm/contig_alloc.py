@@ -85,6 +85,7 @@ def begin_contig(mem, slot, start, end, fast, drain):
     contig.error = 0
     contig.nr_cluster = 0
     contig.nr_skipped = 0
+    contig.nr_logged = 0
     contig.begun_ns = mem.clock
     contig.phase = CONTIG_ISOLATE
 

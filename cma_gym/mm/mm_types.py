@@ -30,8 +30,10 @@ from cma_gym.mm.mmzone import (
     NR_GATHERS,
     NR_HANDS,
     NR_HOLDERS,
+    NR_IMPORTANCES,
     NR_LRU,
     NR_MIGRATETYPES,
+    NR_MS_BUCKETS,
     NR_PAGE_KINDS,
     NR_PAGE_ORDERS,
     NR_PCP_LISTS,
@@ -354,7 +356,18 @@ blame = np.dtype(
 )
 """Model: one page that held up a demand."""
 
-blame_sum = np.dtype([("pages", "i8"), ("tries_failed", "i8"), ("delay_ns", "i8")], align=True)
+blame_sum = np.dtype(
+    [
+        ("pages", "i8"),
+        ("tries_failed", "i8"),
+        ("delay_ns", "i8"),
+        ("owner", "i4", (NR_IMPORTANCES,)),  # pages by the class of their task
+        ("age", "i4", (NR_MS_BUCKETS,)),  # logged pages by octave of age_ms
+        ("held", "i4", (NR_MS_BUCKETS,)),
+        ("left", "i4", (NR_MS_BUCKETS,)),
+    ],
+    align=True,
+)
 """Model: what all pages of a kind, held by one holder, have cost the demands since boot."""
 
 contig = np.dtype(
@@ -376,6 +389,7 @@ contig = np.dtype(
         ("index", "i8"),  # where in the cluster this pass is
         ("refused", "i8"),  # pages that refused in this pass
         ("nr_skipped", "i8"),
+        ("nr_logged", "i8"),  # pages of this attempt in the blame log
         ("cluster", "i4", (COMPACT_CLUSTER_MAX,)),
         ("skipped_pfn", "i4", (CONTIG_SKIPPED,)),  # pages the scan passed over, in order
         ("skipped_holder", "i4", (CONTIG_SKIPPED,)),  # who held them then

@@ -28,6 +28,10 @@ NR_PIECES = 5120
 """Blocks one demand can consist of (the largest known: 4800 scattered 64 KiB blocks)."""
 DEMAND_LOG = 256
 BLAME_LOG = 512
+BLAMES_PER_ATTEMPT = 32
+"""Pages of one attempt whose times are looked up and logged; all are counted."""
+NR_MS_BUCKETS = 24
+"""Octaves of milliseconds in the histograms of ages and pins: up to two hours."""
 INFLIGHT = 1024
 """Pages under writeback at a time; a device queue, not a kernel limit."""
 NR_ZSPAGE_CLASSES = 5
@@ -285,6 +289,9 @@ class Importance(IntEnum):
     VISIBLE = 1
     BACKGROUND = 2
     SYSTEM = 3
+
+
+NR_IMPORTANCES = len(Importance)
 
 
 class PcpCma(IntEnum):

@@ -8,7 +8,9 @@ from driver import SHAPE
 from tiny import DMA32, EACH, LONG_NS, MS, Do, Tiny
 
 from cma_gym.machine.events import FileFlag, Op
+from cma_gym.machine.result import held_up
 from cma_gym.mm.mmzone import (
+    BlameStage,
     ContigPhase,
     Cost,
     DemandState,
@@ -292,3 +294,130 @@ def test_shrinking_before_the_demand_makes_room_for_the_copies():
     assert m.events(VmEvent.PGSTEAL_DIRECT) >= 28
     assert m.events(VmEvent.ALLOCSTALL) == 0
     assert m.do(Do.RMQUEUE, DMA32, 0, 0, MOVABLE, ALLOC_CMA | ALLOC_CMA_FIRST, PageKind.KERNEL) >= 0
+
+
+def test_blame_tells_how_long_a_page_was_held_and_will_be():
+    m = Tiny(64, 32, migrate_into_cma=False, demand_tries=1)
+    m.paint("C aaaaf...........", first=2)
+    m.idle(7 * MS)
+    m.hold(34, 50 * MS, Holder.DIRECT_IO)
+    m.hold(34, 20 * MS, Holder.PIPE)
+    m.idle(10 * MS)
+    demand(m, 32)
+    (entry,) = m.mem["blame_log"][: m.mem["nr_blames_logged"]]
+    assert (entry["pfn"], entry["kind"], entry["importance"]) == (34, PageKind.ANON, 0)
+    assert entry["stage"] == BlameStage.TEST
+    assert entry["age_ms"] == 16 and entry["held_ms"] == 10 and 38 <= entry["left_ms"] <= 39
+
+
+def test_a_page_passed_over_is_blamed_with_the_cause_of_that_time():
+    """The reference ends between the scan and the final test; the page is still there, and its holder known."""
+    m = Tiny(128, 64, migrate_into_cma=False, demand_tries=1)
+    m.paint("C aaAaaaaaaaaaaaaa\nC aaaaaaaaaaaaaaaa\nC aaaaaaaa........", first=4)
+    m.mem["pin"]["expire"][0] = m.clock() + 4 * MS
+    m.mem["kernel"]["cost"][Cost.MIGRATE] = 300_000
+    demand(m, 64)
+    assert m.mem["nr_pins"] == 0
+    assert blamed(m) == {(66, "ANON", "DRIVER")}
+    assert m.mem["demand_log"]["refused"][0, BlameStage.TEST, PageKind.ANON] == 1
+    assert m.mem["demand_log"]["refused"][0].sum() == 1
+
+
+def test_blame_knows_the_stage():
+    m = Tiny(64, 32, demand_tries=1)
+    m.paint("C mMfF............", first=2)
+    demand(m, 32)
+    assert m.mem["demand_log"]["refused"][0, BlameStage.MIGRATE, PageKind.SHMEM] == 1
+    m = Tiny(64, 32, demand_tries=1, cma_pcp="none")
+    assert m.do(Do.CMA_ALLOC, 20, 0) == 32
+    demand(m, 32)
+    assert blamed(m) == {(32, "CMA", "UNMOVABLE")}
+    assert m.mem["demand_log"]["refused"][1, BlameStage.BITMAP, PageKind.CMA] == 1
+
+
+def test_the_time_lost_is_shared_by_the_pages_that_refused():
+    m = Tiny(64, 32, migrate_into_cma=False, demand_retry_ms=100)
+    m.paint("C mMfF............", first=2)
+    demand(m, 32)
+    m.idle(1000 * MS)
+    record = m.mem["demand_log"][0]
+    assert record["delay_ns"] == record["latency_ns"] > 200 * MS
+    found = {(entry["kind"], entry["holder"]): entry for entry in held_up(m.mem)}
+    assert set(found) == {("shmem", "driver"), ("file", "driver")}
+    assert all((entry["pages"], entry["tries_failed"]) == (3, 3) for entry in found.values())
+    assert sum(entry["delay_ms"] for entry in found.values()) == pytest.approx(record["delay_ns"] / MS, abs=0.001)
+
+
+def test_what_made_a_demand_slow_is_recorded():
+    m = Tiny(64, 32)
+    m.paint("C ff.aaa..........", first=2)
+    m.write(0)
+    m.mem["kernel"]["cost"][Cost.FLASH_WRITE] = 3 * MS
+    m.mem["node"]["flusher_next_ns"] = 0
+    m.mem["kernel"]["dirty_expire_ns"] = 0
+    m.idle(1)
+    demand(m, 32)
+    record = m.mem["demand_log"][0]
+    assert (record["ok"], record["moved"], record["dropped"]) == (1, 4, 1)
+    assert 2 * MS < record["writeback_ns"] < 3 * MS < record["work_ns"]
+
+
+# Switches.
+
+
+def test_after_a_sleep_the_search_begins_again_inside_one_try():
+    """Goldsworthy's retry: the pin ends meanwhile, and the driver never hears of it."""
+    for retries, ok in ((0, 0), (1, 0), (2, 1)):
+        m = Tiny(64, 32, migrate_into_cma=False, demand_tries=1, cma_alloc_retries=retries, cma_alloc_retry_ms=50)
+        m.paint("C aaA.............", first=2)
+        m.mem["pin"]["expire"][0] = m.clock() + 80 * MS
+        demand(m, 32)
+        assert outcome(m) == {"ok": ok, "first_ok": ok, "tries": 1, "got": ok, "whole": 1}
+        assert retries * 50 * MS <= m.mem["demand_log"]["latency_ns"][0] < (retries * 50 + 10) * MS
+        m.validate()
+
+
+def test_a_bulk_allocation_skips_busy_blocks_and_drains_once():
+    spent = []
+    for bulk in (False, True):
+        m = Tiny(256, 128, cma_alloc_bulk=bulk, migrate_into_cma=False, demand_tries=1)
+        m.paint("C a.d.............\nC a...............\nC d...............\nC aaaaaaaa........", first=8)
+        m.mem["kernel"]["cost"][Cost.DRAIN] = 10 * MS
+        demand(m, 4, 12, align=2)
+        assert outcome(m)["ok"] == 1
+        places = sorted(m.mem["demand"]["piece_pfn"][0][:12].tolist())
+        if bulk:
+            assert all(144 <= pfn < 160 or pfn >= 176 for pfn in places)  # blocks 0 and 2 were left at once
+            assert m.events(VmEvent.CMA_BUSY_RETRY) == 2
+        else:
+            assert places[0] == 132 and m.events(VmEvent.CMA_BUSY_RETRY) > 2
+        spent.append(m.clock())
+        m.validate()
+    assert spent[0] >= 120 * MS and 10 * MS <= spent[1] < 20 * MS
+
+
+def test_a_bulk_allocation_does_not_wait_for_writeback():
+    m = Tiny(64, 32, cma_alloc_bulk=True)
+    m.paint("C f...............", first=2)
+    m.write(0)
+    m.mem["kernel"]["cost"][Cost.FLASH_WRITE] = 500 * MS
+    m.mem["node"]["flusher_next_ns"] = 0
+    m.mem["kernel"]["dirty_expire_ns"] = 0
+    m.idle(1)
+    demand(m, 8, 2, align=3)
+    assert outcome(m)["first_ok"] == 1 and m.clock() < 100 * MS
+    assert m.kinds(48) == {"o": 16}
+    assert blamed(m) == {(32, "FILE", "WRITEBACK")}
+
+
+def test_4_6_isolates_blocks_of_the_largest_order():
+    """Only the area: its ends are what 4.6 asks to be aligned."""
+    for profile, isolated in (("v4_6", 4), ("v6_12", 1)):
+        m = Tiny(128, 64, profile=profile)
+        m.paint("C aaaa............", first=4)
+        ask(m, 8, align=3)
+        step_to(m, ContigPhase.SCAN)
+        assert m.mem["zones"]["nr_isolated_pageblocks"][DMA32] == isolated
+        step_to(m, ContigPhase.IDLE)
+        assert outcome(m)["ok"] == 1
+        m.validate()
