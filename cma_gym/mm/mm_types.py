@@ -238,7 +238,7 @@ scan_control = np.dtype(
 """Linux: struct scan_control, mm/vmscan.c, with the local variables of shrink_lruvec(): kswapd stops between two pages
 and goes on later. One for direct reclaim, which runs to its end, and one for kswapd."""
 
-gather = np.dtype([("until_ns", "i8"), ("first", "i4"), ("nr", "i4")], align=True)
+gather = np.dtype([("until_ns", "i8"), ("first", "i4"), ("nr", "i4"), ("cpu", "i4"), ("pad", "i4")], align=True)
 """Linux: struct mmu_gather; its pages are chained by `page.next`."""
 
 bh_lru = np.dtype([("nr", "i4"), ("pad", "i4"), ("pfn", "i4", (BH_LRU_SIZE,))], align=True)

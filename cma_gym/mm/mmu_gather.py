@@ -44,10 +44,12 @@ def tlb_gather_mmu(mem, cpu):
     chosen = 0
     for index in range(NR_GATHERS):
         if mem.gather[index].nr == 0:
+            mem.gather[index].cpu = cpu
             return index
         if mem.gather[index].until_ns < mem.gather[chosen].until_ns:
             chosen = index
     tlb_flush_mmu(mem, cpu, mem.gather[chosen])
+    mem.gather[chosen].cpu = cpu
     return chosen
 
 
@@ -89,7 +91,7 @@ def expire_gathers(mem):
         if gather.nr == 0:
             continue
         if gather.until_ns <= mem.clock:
-            tlb_flush_mmu(mem, 0, gather)
+            tlb_flush_mmu(mem, np.int64(gather.cpu), gather)
         else:
             soonest = min(soonest, gather.until_ns)
     mem.next_gather_ns = soonest

@@ -10,8 +10,9 @@ from __future__ import annotations
 from cma_gym.mm.clock import elapse
 from cma_gym.mm.hands import NEVER_NS, hand_index, release_hand
 from cma_gym.mm.jit import jit
-from cma_gym.mm.mmu_gather import tlb_finish_mmu, tlb_gather_mmu
+from cma_gym.mm.mmu_gather import expire_gathers, tlb_finish_mmu, tlb_gather_mmu
 from cma_gym.mm.mmzone import NO_TASK, NR_ZONES, WMARK_LOW, Importance, VmEvent, ZoneStat
+from cma_gym.mm.pcp import drain_all_pages
 from cma_gym.mm.rmap import zap_pte
 from cma_gym.mm.zonelist import nr_free_cma, nr_free_pages
 
@@ -133,6 +134,8 @@ def out_of_memory(mem, cpu):
     """
     if mem.next_gather_ns != NEVER_NS:
         elapse(mem, mem.next_gather_ns - mem.clock)
+        expire_gathers(mem)
+        drain_all_pages(mem)  # it was freed on their CPUs
         return True
     if mem.node.pending_kill == NO_TASK:
         mem.node.pending_kill = select_victim(mem, 0, mem.cursor.task)

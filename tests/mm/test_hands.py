@@ -48,19 +48,17 @@ def test_pages_in_the_hand_of_kswapd_hold_up_a_demand_until_it_goes_on():
     m.do(Do.RUN_KSWAPD, 1)
     m.do(Do.RUN_KSWAPD, 1)
     hand = m.mem["hand"][KSWAPD]
-    assert hand["nr"] == 32
-    assert m.lru(Lru.INACTIVE_ANON) == 0
-    assert set(m.page["holder"][96:128]) == {Holder.RECLAIM}
+    taken = int(hand["nr"])
+    assert taken > 4
+    assert m.lru(Lru.INACTIVE_ANON) == 32 - taken
+    assert (m.page["holder"][96:128] == Holder.RECLAIM).sum() == taken
     m.validate()
     assert m.do(Do.CONTIG, 96, 128) == EBUSY
-    m.do(Do.RUN_KSWAPD, 20_000)
-    assert 0 < hand["done"] < 32
     m.validate()
-    m.mem["node"]["kswapd_failures"] = 0
-    m.do(Do.RUN_KSWAPD, 5 * MS)
-    while hand["nr"] > 0:
-        m.do(Do.RUN_KSWAPD, 1000)
+    for _ in range(20):
+        m.do(Do.RUN_KSWAPD, MS)
     m.validate()
+    assert (m.mem["node"]["kswapd_awake"], hand["nr"]) == (0, 0)
     assert m.do(Do.CONTIG, 96, 128) == 0
 
 
@@ -72,8 +70,12 @@ def test_a_page_whose_owner_drops_it_is_free_when_kswapd_lets_go():
     pages = [m.entry(2, n) for n in range(4)]
     m.idle(MS)
     wake_kswapd(m)
-    while not m.page["flag"][pages[0]] & PageFlag.RECLAIM:
+    for _ in range(20_000):
         m.do(Do.RUN_KSWAPD, 1)
+        if m.page["flag"][pages[0]] & PageFlag.RECLAIM:
+            break
+    else:
+        raise AssertionError("kswapd never took the page")
     m.event(Op.UNMAP, 2, 2 * EACH, 4)
     m.validate()
     m.idle(20 * MS)
@@ -101,12 +103,14 @@ def test_what_direct_reclaim_could_not_free_returns_to_the_lru_when_its_work_is_
 
 def test_a_fault_holds_its_page_as_long_as_it_takes():
     m = Tiny(64, 32)
+    m.mem["kernel"]["cost"][Cost.FAULT] = MS
     m.touch(1, 0, 3, action=2)
     last = m.entry(1, 2)
     assert last >= 32
     assert m.page["holder"][last] == Holder.ACCESS
     assert m.mem["hand"]["until_ns"][3] == m.clock() + 3 * m.mem["kernel"]["cost"][Cost.FAULT]
     assert not ask_for_area(m)
+    m.idle(3 * MS)
     assert ask_for_area(m)
     m.validate()
 
@@ -143,9 +147,10 @@ def test_a_synchronous_migration_waits_for_a_page_lock():
 
 def test_the_pages_of_an_exiting_task_are_free_when_its_batch_is_flushed():
     m = Tiny(64, 32)
+    m.mem["kernel"]["cost"][Cost.FAULT] = MS
     m.spawn(2)
     m.touch(2, 0, 20, action=2)
-    m.idle(MS)
+    m.idle(40 * MS)
     m.event(Op.EXIT, 2)
     assert m.kinds() == {"a": 20}
     assert set(m.page["holder"][32:52]) == {Holder.FORK_EXIT}
@@ -235,6 +240,7 @@ def test_the_killer_waits_for_its_victim():
     assert m.mem["node"]["death_pending_ns"] > m.clock()
     m.mem["kernel"]["lmk_minfree"] = 10_000
     m.spawn(3, 2)
+    m.touch(1, 0, 1)
     m.do(Do.LOWMEM_SCAN)
     assert m.mem["node"]["pending_kill"] == -1
     m.idle(MS)

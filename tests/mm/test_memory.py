@@ -95,10 +95,10 @@ def test_a_shared_page_lives_until_its_last_sharer_is_gone():
     assert m.kinds() == {"a": 4}
     m.validate()
     m.event(Op.EXIT, 3)
-    m.do(Do.DRAIN_LRU)
+    m.settle()
     assert m.kinds() == {"a": 2}
     m.event(Op.EXIT, 1)
-    m.do(Do.DRAIN_LRU)
+    m.settle()
     assert m.kinds() == {}
     m.do(Do.DRAIN)
     m.expect("""
@@ -138,6 +138,7 @@ def test_a_page_in_a_batch_outlives_its_task_until_the_batch_is_drained():
     m = Tiny(64)
     m.touch(1, 0, 2)
     m.event(Op.EXIT, 1)
+    m.idle(MS)
     assert m.kinds() == {"a": 2}
     m.validate()
     m.do(Do.DRAIN_LRU)
@@ -365,7 +366,7 @@ def test_a_marked_task_is_ended_and_its_memory_free():
     assert m.mem["task"]["alive"][2] == 0
     assert m.mem["task"]["killed"][2] == 1
     assert m.mem["metrics"]["kills"] == 1
-    m.do(Do.DRAIN_LRU)
+    m.settle()
     assert m.kinds() == {}
     m.validate()
 

