@@ -68,13 +68,17 @@ def run_case(unit: str) -> dict[str, Any]:
     system = get_system(asked["system"])
     kernel = KernelConfig.for_profile(spec.profile, **{**system.kernel, **asked["kernel"]})
     workload = _workload(compact(asked["scenario"]), spec.model_dump_json(), asked["seed"])
-    result = run(spec, kernel, workload, system.decide, params=system.params)
+    if asked["sample_ms"]:
+        result, samples = sampled_run(spec, kernel, workload, system, asked["sample_ms"])
+    else:
+        result, samples = run(spec, kernel, workload, system.decide, params=system.params), {}
     mem = result.mems[0]
     time_ns = int(mem["metrics"]["time_ns"])
     return {
         "elapsed_s": int(mem["clock"]) / 1e9,
         "mean_free_kb": 4 * 1024 * int(mem["metrics"]["free_ns"]) / time_ns,
-        "free_cma_pages": int(result.mems[0]["cma"]["occupancy"][0]),
+        "order0_share": order0_share(workload.events, int(mem["vm_event"][VmEvent.PGALLOC])),
+        "samples": samples,
         "metrics": dict(result.metrics),
         "vmstat": {event.name.lower(): int(mem["vm_event"][event]) for event in VmEvent},
         "demands": [
@@ -82,6 +86,44 @@ def run_case(unit: str) -> dict[str, Any]:
             for entry in result.demand_table
         ],
     }
+
+
+def sampled_run(spec: Any, kernel: Any, workload: Any, system: Any, every_ms: int) -> tuple[Any, dict[str, list[int]]]:
+    """As `machine.run`, with counters read every so often of the stream's time.
+
+    Returns:
+        The run's result, and the samples by name.
+    """
+    import numpy as np
+
+    from cma_gym.machine.machine import Result, boot, new_machines
+    from cma_gym.machine.result import blame_table, demand_table, metrics
+    from cma_gym.machine.step import load, rollout
+    from cma_gym.machine.view import NR_VIEW
+    from cma_gym.mm.mmzone import VmEvent
+
+    mems = new_machines(1, spec, workload.nr_vpages, workload.nr_fpages, workload.nr_tasks)
+    boot(mems, 0, spec, kernel)
+    times = workload.events["time"]
+    cuts = np.searchsorted(times, np.arange(0, int(times[-1]) + every_ms * 10**6, every_ms * 10**6), side="right")
+    events, view = workload.events.view(np.recarray), np.zeros(NR_VIEW, np.int64)
+    samples: dict[str, list[int]] = {"pgalloc": []}
+    for first, last in zip([0, *cuts[:-1].tolist()], cuts.tolist(), strict=True):
+        load(mems, 0, first, last)
+        rollout(mems, 0, events, system.decide, system.param_array(), view)
+        samples["pgalloc"].append(int(mems[0]["vm_event"][VmEvent.PGALLOC]))
+    return Result(metrics(mems[0]), demand_table(mems[0]), blame_table(mems[0]), mems), samples
+
+
+def order0_share(events: Any, pages: int) -> float:
+    """Share of single pages among all requests, from the kernel's requests in the stream and all pages handed out."""
+    from cma_gym.machine.events import KALLOC_ORDER_SHIFT, Op
+
+    orders = events["arg"] >> KALLOC_ORDER_SHIFT
+    larger = (events["op"] == Op.KALLOC) & (orders > 0)
+    blocks = int(events["nr"][larger].sum())
+    in_them = int((events["nr"][larger].astype(int) << orders[larger]).sum())
+    return (pages - in_them) / max(pages - in_them + blocks, 1)
 
 
 def unit_of(case: Case, seed: int) -> str:
@@ -93,6 +135,7 @@ def unit_of(case: Case, seed: int) -> str:
             "kernel": case.kernel,
             "scenario": case.scenario,
             "seed": seed,
+            "sample_ms": case.sample_ms,
         }
     )
 

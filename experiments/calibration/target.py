@@ -29,6 +29,8 @@ class Case:
     seeds: tuple[int, ...] = (0,)
     needs: str = ""
     """A kernel switch without which this row cannot be run."""
+    sample_ms: int = 0
+    """How often counters are sampled [ms]; 0: only at the end."""
 
 
 class Runs:
