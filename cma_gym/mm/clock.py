@@ -38,6 +38,12 @@ def due(mem, time):
 
 
 @jit
+def elapse_driver(mem, ns):
+    """Let a driver's own work pass; it takes longer where the driver shares its CPU with a saturated job."""
+    elapse(mem, ns + ns * mem.kernel.cpu_contention // 100)
+
+
+@jit
 def elapse(mem, ns):
     """Let time pass: references end, writeback completes, kswapd gains time, the idle share of CMA is integrated."""
     if ns <= 0:

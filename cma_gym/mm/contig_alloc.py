@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cma_gym.mm.clock import charge, elapse
+from cma_gym.mm.clock import charge, elapse, elapse_driver
 from cma_gym.mm.jit import jit
 from cma_gym.mm.lru import lru_add_drain_all
 from cma_gym.mm.migrate import isolate_folio, move_folio, putback_folio, refusal
@@ -156,7 +156,7 @@ def migrate_batch(mem, cpu):
                 return ENOMEM
             left += holder != HOLDER_NONE
         charge(mem, Cost.ISOLATE_PAGE, left)
-        elapse(mem, mem.work_ns - before)
+        elapse_driver(mem, mem.work_ns - before)
         if left == 0:
             return 0
     return EBUSY
@@ -190,7 +190,7 @@ def alloc_contig_migrate_range(mem, cpu, start, end):
     while pfn < end:
         before = mem.work_ns
         pfn = isolate_range_batch(mem, pfn, end)
-        elapse(mem, mem.work_ns - before)
+        elapse_driver(mem, mem.work_ns - before)
         error = migrate_batch(mem, cpu)
         if error != 0:
             give_up_batch(mem, error)
@@ -233,7 +233,7 @@ def take_range(mem, cpu, start, end):
     drain_all_pages(mem)
     lru_add_drain_all(mem)
     charge(mem, Cost.DRAIN, 1)
-    elapse(mem, mem.work_ns - before)
+    elapse_driver(mem, mem.work_ns - before)
     mem.node.lru_disabled += mem.kernel.lru_cache_disable
     error = alloc_contig_migrate_range(mem, cpu, start, end)
     mem.node.lru_disabled -= mem.kernel.lru_cache_disable
@@ -263,7 +263,7 @@ def alloc_contig_range(mem, cpu, start, end):
     charge(mem, Cost.ISOLATE_BLOCK, (last - first) // block)
     if start_isolate_page_range(mem, first, last) != 0:
         return EBUSY
-    elapse(mem, mem.work_ns - before)
+    elapse_driver(mem, mem.work_ns - before)
     error = take_range(mem, cpu, start, end)
     undo_isolate_page_range(mem, first, last)
     return error

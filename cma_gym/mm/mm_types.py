@@ -366,6 +366,7 @@ kernel = np.dtype(
         ("swap_disk", "i8"),  # 1: swap is a disk, 0: zram
         ("catch_up_ns", "i8"),  # what saturated tasks can make up for after a wait; negative: arrivals do not wait
         ("cma_round_robin", "i8"),
+        ("cpu_contention", "i8"),  # how much longer a driver's work takes on a shared CPU, in percent
     ],
     align=True,
 )

@@ -14,7 +14,8 @@ VM_ASSUMPTIONS = (
     "virtual machine: cost table `vm`; swap is a disk of 7200 rpm as large as RAM; no low memory killer",
     "the job is saturated: gaps between its events are time at the CPUs, N of them, and shift for good when the machine "
     "is late by more than (jobs - CPUs) x 8 ms, what the other jobs can do while one waits for the disk",
-    "one size of compilers (20-60 MB of heap) for all rows on virtual machines; chosen so that the mean free memory "
+    "the caller of cma_alloc() gets its fair share of the CPUs: its work takes (jobs + 1) / CPUs times as long",
+    "one size of compilers (14-46 MB of heap) for all rows on virtual machines; chosen so that the mean free memory "
     "without CMA in May 2014 (284 MB, -j24) is met, which is therefore no prediction",
 )
 
@@ -31,11 +32,12 @@ def kernel(jobs: int, cpus: int) -> dict[str, Any]:
         "cost_profile": "vm",
         "lmk": False,
         "catch_up_ms": SEEK_MS * max(0, jobs - cpus),
+        "cpu_contention_percent": max(0, 100 * (jobs + 1) // cpus - 100),
     }
 
 
 def build(jobs: int, cpus: int, length_s: float) -> dict[str, Any]:
-    """make -jN for so many seconds at full speed."""
+    """Make -jN for so many seconds at full speed."""
     compile_s = COMPILE_S.get((jobs, cpus)) or compile_time(jobs, cpus)
     return {
         "family": "kernel_build",

@@ -51,7 +51,9 @@ def figures(runs: Runs) -> Sequence[Figure]:
         relative("elapsed with 512 MB over 0 MB, before", 2.02, slower),
         relative("elapsed with 512 MB over 0 MB, after", 1.003, same),
         sign("swap-out with 512 MB over all others", "> 100", f"{more:.0f}", more > 100),
-        relative("swap-in over swap-out with 512 MB, before", 0.267, over(swapped["before, 512 MB"], out["before, 512 MB"])),
+        relative(
+            "swap-in over swap-out with 512 MB, before", 0.267, over(swapped["before, 512 MB"], out["before, 512 MB"])
+        ),
     ]
     for name in ROWS:
         for label, published, simulated in zip(

@@ -59,9 +59,15 @@ def figures(runs: Runs) -> Sequence[Figure]:
         rises = all(low < high for low, high in zip(growth, growth[1:], strict=False))
         found.append(sign(f"{when}: rises with the load", "yes", "yes" if rises else "no", rises))
     heavy = retries[row("before", 16)], retries[row("after", 16)]
-    found.append(sign("-j16: more retries before than after", "12.2 > 3.6", f"{heavy[0]:.1f}, {heavy[1]:.1f}", heavy[0] > heavy[1]))
+    found.append(
+        sign(
+            "-j16: more retries before than after", "12.2 > 3.6", f"{heavy[0]:.1f}, {heavy[1]:.1f}", heavy[0] > heavy[1]
+        )
+    )
     light = retries[row("before", 1)], retries[row("after", 1)]
-    found.append(sign("-j1: more retries after than before", "0 < 1.4", f"{light[0]:.1f}, {light[1]:.1f}", light[0] < light[1]))
+    found.append(
+        sign("-j1: more retries after than before", "0 < 1.4", f"{light[0]:.1f}, {light[1]:.1f}", light[0] < light[1])
+    )
     for when in SYSTEMS:
         for index, jobs in enumerate(JOBS):
             name = row(when, jobs)

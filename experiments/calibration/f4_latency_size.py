@@ -64,16 +64,22 @@ def figures(runs: Runs) -> Sequence[Figure]:
     found = []
     for size in SIZES[1:]:
         published = CMA_US[size][2] / CMA_US[1][2]
-        found.append(relative(f"CMA: mean of {size} pages over 1 page", round(published, 1), over(cma[size][2], cma[1][2])))
+        found.append(
+            relative(f"CMA: mean of {size} pages over 1 page", round(published, 1), over(cma[size][2], cma[1][2]))
+        )
     for size in SIZES[2:]:
         published = CMA_US[size][1] / CMA_US[size][2]
-        found.append(relative(f"CMA: largest over mean, {size} pages", round(published, 1), over(cma[size][1], cma[size][2])))
+        found.append(
+            relative(f"CMA: largest over mean, {size} pages", round(published, 1), over(cma[size][1], cma[size][2]))
+        )
     found += gcma_figures(runs, cma)
     for label, published in (("CMA", CMA_US), ("GCMA", GCMA_US)):
         simulated = times_us(runs, label) if runs.has(label) else {}
         for size in simulated:
             for what, index in (("least", 0), ("largest", 1), ("mean", 2)):
-                found.append(shown(f"{label}, {size} pages: {what} [us]", published[size][index], simulated[size][index]))
+                found.append(
+                    shown(f"{label}, {size} pages: {what} [us]", published[size][index], simulated[size][index])
+                )
     return found
 
 
@@ -81,14 +87,21 @@ def gcma_figures(runs: Runs, cma: dict[int, tuple[float, float, float]]) -> list
     """CMA over GCMA by size; larger requests gain, those of half a thousand pages lose."""
     published = {size: CMA_US[size][2] / GCMA_US[size][2] for size in (1, 512, 4096, 32000)}
     if not runs.has("GCMA"):
-        return [missing(f"mean of CMA over GCMA, {size} pages", round(ratio, 2), "gcma") for size, ratio in published.items()]
+        return [
+            missing(f"mean of CMA over GCMA, {size} pages", round(ratio, 2), "gcma")
+            for size, ratio in published.items()
+        ]
     gcma = times_us(runs, "GCMA")
     found = []
     for size, ratio in published.items():
         simulated = over(cma[size][2], gcma[size][2])
         found.append(relative(f"mean of CMA over GCMA, {size} pages", round(ratio, 2), simulated))
     for size in (1024, 32000):
-        found.append(relative(f"GCMA: mean time a page, {size} pages [us]", round(GCMA_US[size][2] / size, 2), gcma[size][2] / size))
+        found.append(
+            relative(
+                f"GCMA: mean time a page, {size} pages [us]", round(GCMA_US[size][2] / size, 2), gcma[size][2] / size
+            )
+        )
     better = all(gcma[size][2] < cma[size][2] for size in SIZES if size >= 1024)
     found.append(sign("GCMA is faster from 1024 pages up", "yes", "yes" if better else "no", better))
     return found

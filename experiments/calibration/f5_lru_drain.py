@@ -17,6 +17,8 @@ def cases() -> list[Case]:
     machine = {"ram_mb": 1024, "cma_mb": 256, "nr_cpus": 8, "profile": "v6_12"}
     load = {
         "family": "app_launches",
+        "apps": {"pin_chance": 0},
+        "small_files": None,
         "camera": {"first_s": 10, "every_s": 0.2, "count": REQUESTS, "sizes_pages": [2048], "hold_ms": 50},
     }
     return [
@@ -46,6 +48,7 @@ TARGET = Target(
     assumptions=(
         "a phone of 1 GB with 256 MB of CMA, 8 CPUs, cost table `phone`, mainline's half rule",
         "a request of 8 MB every 0.2 s, held for 50 ms (sizes and rate are not published)",
+        "apps launched and switched without pause; no pins and no databases, which the change does not touch",
         "a retry is an attempt of alloc_contig_range() that found its range busy",
     ),
 )

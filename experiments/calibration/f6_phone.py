@@ -38,7 +38,13 @@ def figures(runs: Runs) -> Sequence[Figure]:
     ]
 
 
-VMSTAT = {"pgfault": 181.7e6, "pgmajfault": 1.06e6, "pgsteal_kswapd": 40.6e6, "pgsteal_direct": 91_500, "allocstall": 1587}
+VMSTAT = {
+    "pgfault": 181.7e6,
+    "pgmajfault": 1.06e6,
+    "pgsteal_kswapd": 40.6e6,
+    "pgsteal_direct": 91_500,
+    "allocstall": 1587,
+}
 
 TARGET = Target(
     name="F6",

@@ -55,7 +55,13 @@ def target_section(target: Target, figures: Sequence[Figure]) -> str:
     """One target's part of the page."""
     judged = [figure for figure in figures if figure.check != "shown"]
     plain = [figure for figure in figures if figure.check == "shown"]
-    lines = [f"### {target.name}. {target.title}", "", f"Source: {target.source}.", "", *markdown(COLUMNS, list(map(line, judged)))]
+    lines = [
+        f"### {target.name}. {target.title}",
+        "",
+        f"Source: {target.source}.",
+        "",
+        *markdown(COLUMNS, list(map(line, judged))),
+    ]
     if plain:
         cells = [cells[:4] for cells in map(line, plain)]
         lines += ["", "Absolute figures, of another machine and so without a band:", "", *markdown(COLUMNS[:4], cells)]
