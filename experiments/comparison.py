@@ -16,7 +16,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from experiments.config import ConfigError, checked, named_config, override
 
@@ -33,6 +33,7 @@ RULE_SUFFIX = ".py"
 OF_FILE = "::"
 
 Row = dict[str, Any]
+Work = TypeVar("Work")
 
 
 @dataclass(frozen=True)
@@ -237,7 +238,7 @@ def blame_by_kind(demands: np.ndarray) -> dict[str, float]:
 
 
 def run_units(
-    units: Sequence[Any],
+    units: Sequence[Work],
     jobs: int,
     done: Callable[[int, Row], None] = lambda index, row: None,
     work: Callable[[Any], Row] = run_unit,
@@ -254,15 +255,18 @@ def run_units(
         The rows, in the order of `units`.
     """
     rows: list[Row | None] = [None] * len(units)
-    with closing(_finished(units, jobs, work)) as finished:
-        for index, row in finished:
+    with closing(finished(work, units, jobs)) as runs:
+        for index, row in runs:
             rows[index] = row
             done(index, row)
     return [row for row in rows if row is not None]
 
 
-def _finished(units: Sequence[Any], jobs: int, work: Callable[[Any], Row]) -> Generator[tuple[int, Row], None, None]:
-    # The first row always runs here: it fills the compiler's cache, which the other processes then only read.
+def finished(work: Callable[[Work], Row], units: Sequence[Work], jobs: int) -> Generator[tuple[int, Row], None, None]:
+    """Results of `work` on each unit as (position, result), in any order; `jobs`: processes.
+
+    The first one always runs here: it fills the compiler's cache, which the other processes then only read.
+    """
     local = len(units) if jobs <= 1 else 1
     for index in range(min(local, len(units))):
         yield index, work(units[index])

@@ -7,7 +7,7 @@ counts of the kernel before the demand: cma_free and vm_pswpout among others (co
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -75,6 +75,8 @@ class KernelConfig(BaseModel):
     catch_up_ms: int | None = Field(default=None, ge=0)
     """What the tasks of a saturated job can make up for after a wait [ms]; none: arrivals do not wait for the machine.
     A workload that measures elapsed time sets it."""
+    cpu_contention_percent: int = Field(default=0, ge=0)
+    """How much longer a driver's work in cma_alloc() takes because the tasks of a saturated job share its CPU [%]."""
     costs_ns: dict[str, int] = Field(default_factory=dict)
     """Entries that differ from that table, by lower-case name [ns]."""
     isolate_max_order: bool = False
@@ -122,6 +124,7 @@ class KernelConfig(BaseModel):
         record["cma_pcp"] = PcpCma[self.cma_pcp.upper()]
         record["dirty_expire_ns"] = self.dirty_expire_ms * 1_000_000
         record["swap_disk"] = self.swap_backend == "disk"
+        record["cpu_contention"] = self.cpu_contention_percent
         record["catch_up_ns"] = -1 if self.catch_up_ms is None else self.catch_up_ms * 1_000_000
         record["demand_retry_ns"] = self.demand_retry_ms * 1_000_000
         record["cma_alloc_retry_ns"] = self.cma_alloc_retry_ms * 1_000_000

@@ -19,6 +19,7 @@ from cma_gym.machine.events import (
 from cma_gym.mm.cma import run_demands, start_demand
 from cma_gym.mm.filemap import (
     access_file_page,
+    count_file_fault,
     file_request,
     filemap_add_folio,
     hold_file_pages,
@@ -191,7 +192,8 @@ def do_file(mem, event):
         run_demands(mem)
         fpn = np.int64(event.start) + cursor.offset
         pfn = np.int64(mem.filemap[fpn].entry)
-        if pfn < 0:
+        missed = pfn < 0
+        if missed:
             request = file_request(mem, fpn, base)
             if unmovable:
                 pfn = alloc_pages(mem, cpu, 0, MIGRATE_UNMOVABLE, ZONE_NORMAL, 0)
@@ -205,6 +207,8 @@ def do_file(mem, event):
             create = event.arg & FileFlag.WRITE != 0 and mem.filemap[fpn].entry == NO_ENTRY
             filemap_add_folio(mem, cpu, task, pfn, fpn, base, create, metadata)
             pfn = np.int64(mem.filemap[fpn].entry)
+        if event.arg & FileFlag.MAPPED:
+            count_file_fault(mem, fpn, cursor.offset == 0, missed)
         if pfn >= 0:
             use_file_page(mem, pfn, event)
         cursor.offset += 1

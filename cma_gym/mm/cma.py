@@ -317,6 +317,7 @@ def next_in_queue(mem):
 def settle_step(mem, demand, work_ns):
     """After a step: its work takes its time, on the demand's own CPU, or on everybody's if there is one only."""
     contig = mem.contig
+    work_ns += work_ns * mem.kernel.cpu_contention // 100
     if mem.kernel.nr_cpus == 1:
         elapse(mem, work_ns)
         contig.ready_ns = mem.clock

@@ -92,7 +92,7 @@ def filemap_add_folio(mem, cpu, task, pfn, fpn, base_kind, create, metadata):
         workingset_refault(mem, pfn, age)
     if base_kind != REQUEST_SHMEM and not create:
         charge(mem, Cost.FLASH_READ, 1)
-        mem.vm_event[VmEvent.PGMAJFAULT] += 1
+        mem.vm_event[VmEvent.PGPGIN] += 1
     account_read(mem, mem.work_ns - before, is_swap_entry(entry), age >= 0)
 
 
@@ -106,6 +106,19 @@ def account_read(mem, ns, from_swap, refault):
     else:
         mem.metrics.io_ns += ns
     elapse(mem, ns)
+
+
+@jit
+def count_file_fault(mem, fpn, first, missed):
+    """Count the fault of a mapped access, if there is one: one for every 16 pages, a major one for every window read.
+
+    Linux: do_fault_around() maps what is cached (fault_around_bytes, 64 kB); filemap_fault() reads a window of 128 kB;
+    read() faults nothing in. `first`: of its event; `missed`: the page had to be read.
+    """
+    if first or fpn & 15 == 0:
+        mem.vm_event[VmEvent.PGFAULT] += 1
+    if missed and (first or fpn & 31 == 0):
+        mem.vm_event[VmEvent.PGMAJFAULT] += 1
 
 
 @jit

@@ -363,6 +363,8 @@ class VmEvent(IntEnum):
     """Events of tasks that had been killed."""
     DEMAND_LOST = 46
     """Demands refused because too many were open; must stay zero in any result that is used."""
+    PGPGIN = 47
+    """File pages read from the device."""
 
 
 NR_VM_EVENTS = len(VmEvent)

@@ -46,6 +46,8 @@ def folio_check_references(mem, pfn):
     page.flag |= PageFlag.REFERENCED
     if referenced or page.mapcount > 1:
         return ACTIVATE
+    if mem.kernel.new_anon_active and is_anon_lru(page.kind):
+        return ACTIVATE  # up to 5.8, one use was enough for a swap-backed page
     if page.flag & PageFlag.EXEC:
         return ACTIVATE
     return KEEP

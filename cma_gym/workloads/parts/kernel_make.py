@@ -15,8 +15,11 @@ from cma_gym.workloads.stream import Span, Stream, Task, chop, spread
 
 RUN_PAGES = 32
 PAGES_PER_TABLE = 512
-KERNEL_PAGES = 12
-"""Stack, task, file and inode structures of a process, beside its page tables; assumption."""
+KERNEL_PAGES = 160
+"""Stacks, page tables of libraries, pipes, file and inode structures of the four processes of one compilation (shell,
+driver, compiler, assembler), 40 each; assumption. It makes 2 % of all allocations unmovable, kernel fact 13: 2-8 %."""
+KERNEL_STEPS = 8
+"""Batches in which they come, over the life of a job."""
 
 
 class KernelMake(Part):
@@ -31,7 +34,7 @@ class KernelMake(Part):
         default=(0.3, 1.1), description="Life of a compiler, with the share of a CPU it gets [s]."
     )
     pause_s: SecondsRange = Field(default=(0.001, 0.005), description="Time between two jobs of one place [s].")
-    heap_mb: MegabytesRange = Field(default=(20, 60), description="Anonymous memory of a compiler at its end [MB].")
+    heap_mb: MegabytesRange = Field(default=(14, 46), description="Anonymous memory of a compiler at its end [MB].")
     again: int = Field(
         default=1, ge=0, le=16, description="Runs of older heap that are used again for each new one [count]."
     )
@@ -41,8 +44,8 @@ class KernelMake(Part):
     headers_share: Chance = Field(default=0.2, description="Headers that one job reads [0..1].")
     sources_mb: Megabytes = Field(default=65, description="Source files, each read by one job [MB].")
     source_mb: MegabytesRange = Field(default=(0.01, 0.05), description="Source file of one job [MB].")
-    objects_mb: Megabytes = Field(default=400, description="All objects; a ring, should it be too small [MB].")
-    object_mb: MegabytesRange = Field(default=(0.02, 0.1), description="Object of one job [MB].")
+    objects_mb: Megabytes = Field(default=1000, description="All objects; a ring, should it be too small [MB].")
+    object_mb: MegabytesRange = Field(default=(0.05, 0.25), description="Object of one job [MB].")
     link_every: int = Field(default=15, ge=2, description="Jobs from one link to the next [count].")
 
     def emit(self, stage: Stage, stream: Stream) -> None:
@@ -100,7 +103,7 @@ class _Make:
         inputs = done if linking else [self.sources.take(_pages(self.rng.uniform(*params.source_mb)))]
         heap = sum(span.nr for span in inputs) if linking else _pages(self.rng.uniform(*params.heap_mb))
         span = between_ns(self.rng, params.compile_s)
-        task = self._exec(time, max(heap, 8))
+        task = self._exec(time, span, max(heap, 8))
         self._grow(time + 2 * MS_NS, span, task, max(heap, 8))
         self._read(time + MS_NS, span // 2, task, self.program, 0.5, FileFlag.MAPPED | FileFlag.EXEC)
         if not linking:
@@ -120,7 +123,7 @@ class _Make:
         self.stream.one(end, Op.EXIT, task.number)
         return end + between_ns(self.rng, params.pause_s), task
 
-    def _exec(self, time: int, heap: int) -> Task:
+    def _exec(self, time: int, span: int, heap: int) -> Task:
         """Fork from make, then become another program: make's pages go, a new range comes."""
         kernel = heap // PAGES_PER_TABLE + KERNEL_PAGES
         room = max(heap + kernel, self.make.nr)
@@ -130,7 +133,9 @@ class _Make:
         self.stream.one(time, Op.TOUCH, number, start, max(1, make.nr // 8), TouchFlag.WRITE)
         self.stream.one(time + MS_NS, Op.EXIT, number)
         self.stream.one(time + MS_NS, Op.SPAWN, number, start, room, Importance.BACKGROUND)
-        self.stream.kalloc(time + MS_NS, start + heap, kernel, flags=KallocFlag.PAGE_TABLE, task=number)
+        starts, lengths = chop(start + heap, kernel, -(-kernel // KERNEL_STEPS))
+        times = spread(time + MS_NS, span, len(starts))
+        self.stream.many(times, Op.KALLOC, number, starts, lengths, KallocFlag.PAGE_TABLE)
         return task
 
     def _grow(self, time: int, span: int, task: Task, heap: int) -> None:

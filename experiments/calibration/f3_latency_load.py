@@ -1,0 +1,89 @@
+"""F3: time of cma_alloc() and its retries against build load, fallback and round robin, with the sign change at -j16."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from experiments.calibration import builds
+from experiments.calibration.target import Case, Figure, Runs, Target, over, relative, shown, sign
+
+JOBS = (1, 4, 8, 16)
+CPUS = 4
+SEEDS = (0, 1, 2)
+NR, PAGES, EVERY_S, FIRST_S = 20, 2048, 5.0, 20.0
+SYSTEMS = {"before": "mainline_fallback", "after": "round_robin"}
+LATENCY = {"before": (4309.75, 9511.09, 12276.1, 77103.5), "after": (5391.69, 16114.1, 19380.3, 34879.2)}
+"""Mean of 20 requests in 5 runs; the unit is not stated, microseconds are plausible."""
+RETRIES = {"before": (0, 0, 0.6, 12.2), "after": (1.4, 1.8, 3, 3.6)}
+
+
+def row(when: str, jobs: int) -> str:
+    """Name of a row."""
+    return f"{when} -j{jobs}"
+
+
+def cases() -> list[Case]:
+    """Two systems at four loads."""
+    requests = {"first_s": FIRST_S, "every_s": EVERY_S, "count": NR, "sizes_pages": [PAGES]}
+    found = []
+    for when, system in SYSTEMS.items():
+        for jobs in JOBS:
+            kernel = {**builds.kernel(jobs, CPUS), "demand_tries": 1}
+            load = builds.build(jobs, CPUS, FIRST_S + (NR + 1) * EVERY_S)
+            load["camera"] = {**requests, **load["camera"]}
+            found.append(Case(row(when, jobs), system, builds.machine(CPUS, 512), kernel, load, SEEDS))
+    return found
+
+
+def latency_us(runs: Runs, name: str) -> float:
+    """Mean time of a request [us]."""
+    taken = [demand["latency_ns"] / 1000 for run in runs.of(name) for demand in run["demands"]]
+    return sum(taken) / len(taken)
+
+
+def figures(runs: Runs) -> Sequence[Figure]:
+    """After over before at each load, growth with the load, retries."""
+    taken = {row(when, jobs): latency_us(runs, row(when, jobs)) for when in SYSTEMS for jobs in JOBS}
+    retries = {name: runs.mean(name, "vmstat.cma_busy_retry") for name in taken}
+    found = []
+    for index, jobs in enumerate(JOBS):
+        published = LATENCY["after"][index] / LATENCY["before"][index]
+        ratio = over(taken[row("after", jobs)], taken[row("before", jobs)])
+        wanted = "> 1" if published > 1 else "< 1"
+        found.append(relative(f"-j{jobs}: after over before", round(published, 2), ratio))
+        found.append(sign(f"-j{jobs}: sign of the difference", wanted, f"{ratio:.2f}", (ratio > 1) == (published > 1)))
+    for when in SYSTEMS:
+        growth = [taken[row(when, jobs)] for jobs in JOBS]
+        published = LATENCY[when][-1] / LATENCY[when][0]
+        found.append(relative(f"{when}: -j16 over -j1", round(published, 2), over(growth[-1], growth[0])))
+        rises = all(low < high for low, high in zip(growth, growth[1:], strict=False))
+        found.append(sign(f"{when}: rises with the load", "yes", "yes" if rises else "no", rises))
+    heavy = retries[row("before", 16)], retries[row("after", 16)]
+    found.append(
+        sign(
+            "-j16: more retries before than after", "12.2 > 3.6", f"{heavy[0]:.1f}, {heavy[1]:.1f}", heavy[0] > heavy[1]
+        )
+    )
+    light = retries[row("before", 1)], retries[row("after", 1)]
+    found.append(
+        sign("-j1: more retries after than before", "0 < 1.4", f"{light[0]:.1f}, {light[1]:.1f}", light[0] < light[1])
+    )
+    for when in SYSTEMS:
+        for index, jobs in enumerate(JOBS):
+            name = row(when, jobs)
+            found.append(shown(f"{name}: mean time [us]", LATENCY[when][index], taken[name]))
+            found.append(shown(f"{name}: retries in 20 requests", RETRIES[when][index], retries[name]))
+    return found
+
+
+TARGET = Target(
+    name="F3",
+    title="Time of cma_alloc(), 8 MB taken and freed 20 times, against make -jN (4 CPUs, 512 of 1024 MB)",
+    source="Joonsoo Kim, 'aggressively allocate the pages on cma reserved memory', 8-28 May 2014 (FACTS A8)",
+    cases=cases,
+    figures=figures,
+    assumptions=(
+        *builds.VM_ASSUMPTIONS,
+        "one request every 5 s from the 20th second on; a buffer is held for 1 ms; its place is aligned to 1 MB",
+    ),
+)

@@ -1,0 +1,121 @@
+"""F4: time of a contiguous request against its size on an ARMv7 board, CMA and GCMA."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from experiments.calibration.target import Case, Figure, Runs, Target, missing, over, relative, shown, sign
+
+SIZES = (1, 512, 1024, 2048, 4096, 8192, 16384, 32000)
+REQUESTS = 32
+CMA_US = {
+    1: (381, 2_853, 684),
+    512: (818, 2_382, 1_162),
+    1024: (3_113, 184_703, 12_303),
+    2048: (2_545, 790_727, 33_084),
+    4096: (2_899, 2_768_349, 298_640),
+    8192: (4_476, 3_496_211, 407_076),
+    16384: (7_266, 4_132_546, 657_603),
+    32000: (8_612, 3_910_423, 641_340),
+}
+"""Least, largest and mean time [us] by pages."""
+GCMA_US = {
+    1: (13, 279, 26),
+    512: (512, 10_140, 2_002),
+    1024: (1_016, 17_426, 3_495),
+    2048: (2_029, 27_027, 5_983),
+    4096: (4_087, 86_887, 13_091),
+    8192: (8_254, 75_976, 17_519),
+    16384: (16_398, 98_087, 30_474),
+    32000: (32_328, 92_502, 44_675),
+}
+SYSTEMS = {"CMA": ("mainline_fallback", {}, ""), "GCMA": ("carve_out", {"gcma": True}, "gcma")}
+EVERY_S = 2.0
+
+
+def cases() -> list[Case]:
+    """The board under both schemes."""
+    machine = {"ram_mb": 800, "cma_mb": 256, "zram_percent": 0, "nr_cpus": 4, "profile": "v4_6"}
+    load = {
+        "family": "kernel_build",
+        "camera": {"first_s": 30, "every_s": EVERY_S, "count": REQUESTS * len(SIZES), "sizes_pages": SIZES},
+        "make": {"jobs": 16, "compile_s": (2.0, 6.0), "heap_mb": (9, 28)},
+    }
+    base = {"cost_profile": "armv7", "lmk": False, "demand_tries": 1, "catch_up_ms": 100}
+    return [
+        Case(name, system, machine, {**base, **switches}, load, needs=needs)
+        for name, (system, switches, needs) in SYSTEMS.items()
+    ]
+
+
+def times_us(runs: Runs, name: str) -> dict[int, tuple[float, float, float]]:
+    """Least, largest and mean time [us] of a request by its size."""
+    found = {}
+    for size in SIZES:
+        demands = [demand for run in runs.of(name) for demand in run["demands"]]
+        taken = [demand["latency_ns"] / 1000 for demand in demands if demand["nr_pages"] == size]
+        found[size] = (min(taken), max(taken), sum(taken) / len(taken)) if taken else (float("nan"),) * 3
+    return found
+
+
+def figures(runs: Runs) -> Sequence[Figure]:
+    """Growth with the size, spread, and both schemes against each other."""
+    cma = times_us(runs, "CMA")
+    found = []
+    for size in SIZES[1:]:
+        published = CMA_US[size][2] / CMA_US[1][2]
+        found.append(
+            relative(f"CMA: mean of {size} pages over 1 page", round(published, 1), over(cma[size][2], cma[1][2]))
+        )
+    for size in SIZES[2:]:
+        published = CMA_US[size][1] / CMA_US[size][2]
+        found.append(
+            relative(f"CMA: largest over mean, {size} pages", round(published, 1), over(cma[size][1], cma[size][2]))
+        )
+    found += gcma_figures(runs, cma)
+    for label, published in (("CMA", CMA_US), ("GCMA", GCMA_US)):
+        simulated = times_us(runs, label) if runs.has(label) else {}
+        for size in simulated:
+            for what, index in (("least", 0), ("largest", 1), ("mean", 2)):
+                found.append(
+                    shown(f"{label}, {size} pages: {what} [us]", published[size][index], simulated[size][index])
+                )
+    return found
+
+
+def gcma_figures(runs: Runs, cma: dict[int, tuple[float, float, float]]) -> list[Figure]:
+    """CMA over GCMA by size; larger requests gain, those of half a thousand pages lose."""
+    published = {size: CMA_US[size][2] / GCMA_US[size][2] for size in (1, 512, 4096, 32000)}
+    if not runs.has("GCMA"):
+        return [
+            missing(f"mean of CMA over GCMA, {size} pages", round(ratio, 2), "gcma")
+            for size, ratio in published.items()
+        ]
+    gcma = times_us(runs, "GCMA")
+    found = []
+    for size, ratio in published.items():
+        simulated = over(cma[size][2], gcma[size][2])
+        found.append(relative(f"mean of CMA over GCMA, {size} pages", round(ratio, 2), simulated))
+    for size in (1024, 32000):
+        found.append(
+            relative(
+                f"GCMA: mean time a page, {size} pages [us]", round(GCMA_US[size][2] / size, 2), gcma[size][2] / size
+            )
+        )
+    better = all(gcma[size][2] < cma[size][2] for size in SIZES if size >= 1024)
+    found.append(sign("GCMA is faster from 1024 pages up", "yes", "yes" if better else "no", better))
+    return found
+
+
+TARGET = Target(
+    name="F4",
+    title="Time of a contiguous request against its size (CuBox i4 Pro, 800 MB, 256 MB of CMA, make -j16)",
+    source="SeongJae Park, '[RFC v2 0/5] introduce gcma', 24 February 2015 (FACTS A9.h)",
+    cases=cases,
+    figures=figures,
+    assumptions=(
+        "board: cost table `armv7`, no swap (none is named for these columns), no HIGHMEM",
+        "compilers of a 32-bit machine need 60 % of the heap (9-28 MB) and 1 s of CPU time for an object",
+        "sizes take turns, one request every 2 s, each given back after 1 ms; 512 s of requests, as long as the build took",
+    ),
+)

@@ -1,0 +1,60 @@
+"""F6: ratios of a phone's /proc/vmstat, and the free part of its CMA area."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from experiments.calibration.target import Case, Figure, Runs, Target, over, relative, shown, sign
+
+PHONE = "phone"
+SEEDS = (0, 1)
+LENGTH_S = 120.0
+
+
+def cases() -> list[Case]:
+    """A phone of 1 GB in use, anonymous pages first."""
+    machine = {"ram_mb": 1024, "cma_mb": 64, "nr_cpus": 8, "profile": "v4_6"}
+    camera = {"first_s": 30, "every_s": 20, "count": 4, "sizes_pages": [4096], "length_s": LENGTH_S}
+    return [Case(PHONE, "gfp_cma", machine, {}, {"family": "app_launches", "camera": camera}, SEEDS)]
+
+
+def figures(runs: Runs) -> Sequence[Figure]:
+    """Shares of event counters."""
+
+    def count(name: str) -> float:
+        return runs.mean(PHONE, f"vmstat.{name}")
+
+    direct = over(count("pgsteal_direct"), count("pgsteal_direct") + count("pgsteal_kswapd"))
+    refaults = over(count("workingset_refault_file"), count("pgsteal_file"))
+    failed = over(count("pgmigrate_fail"), count("pgmigrate_fail") + count("pgmigrate_success"))
+    idle = runs.mean(PHONE, "metrics.cma_idle")
+    return [
+        sign("direct reclaim, of all reclaimed pages", "0.2 - 0.8 %", f"{direct:.2%}", 0.002 / 1.5 <= direct <= 0.012),
+        sign("refaults, of reclaimed cache", "30 - 80 %", f"{refaults:.0%}", 0.2 <= refaults <= 1.2),
+        relative("major faults, of all faults [%]", 0.58, 100 * over(count("pgmajfault"), count("pgfault"))),
+        relative("moves of a page that fail [%]", 0.058, 100 * failed),
+        sign("free part of the CMA area", "near 0", f"{idle:.1%}", idle < 0.05),
+        *(shown(name, published, count(name)) for name, published in VMSTAT.items()),
+    ]
+
+
+VMSTAT = {
+    "pgfault": 181.7e6,
+    "pgmajfault": 1.06e6,
+    "pgsteal_kswapd": 40.6e6,
+    "pgsteal_direct": 91_500,
+    "allocstall": 1587,
+}
+
+TARGET = Target(
+    name="F6",
+    title="Ratios of a phone's vmstat",
+    source="Perfetto's test data, a 4 GB phone of 2018; Acclaim, USENIX ATC 2020 (FACTS D1, D2)",
+    cases=cases,
+    figures=figures,
+    assumptions=(
+        "a phone of 1 GB with 64 MB of CMA, as large a share as the 192 MB of 4 GB; the ratios are taken not to depend on size",
+        "two minutes without pause stand for days of use, most of which a phone lies idle",
+        "bands of ranges: a factor of 1.5 beyond either end",
+    ),
+)
