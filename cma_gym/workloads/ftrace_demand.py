@@ -6,8 +6,8 @@ peak.
 
 Assumptions, since a stock kernel does not say:
 
-* an anonymous page that is neither zero-filled nor in the page cache is, while its task has pages in swap, the swap-in
-  of the one that has been there longest (a sweep through memory in the order in which it was touched); else a copy;
+* an anonymous page that is neither zero-filled nor in the page cache is, while its task has pages in swap, a swap-in;
+  else a copy. Which page comes back, and which pages that were in memory are used on the way: see `_walk`;
 * pages that reclaim took and that are older than the recording belong to a task of their own, until a copy or a swap-in
   of a task without pages in swap shows that one of them has found its owner;
 * zero-filled pages and copies are written, swap-ins are read;
@@ -31,11 +31,11 @@ JOURNAL_HOLD_US = 5_000_000
 tries 100 ms apart."""
 RUN_PAGES = 32
 """Pages one decision can cover."""
+WALK_RUNS = 4
+"""Runs of pages that one swap-in can tell of, its own included."""
 RUN_GAP_NS = 1_000_000
 RUN_SPAN_NS = 10_000_000
 """Pages of one run follow each other within the gap, and all lie within the span."""
-EXIT_GAP_NS = 100_000_000
-"""Frees of a task that follow each other within this gap up to its exit are the exit's own."""
 _MANY_PAGES = 1 << 20
 
 _ANON, _FILE, _KERNEL, _STREAMS = 0, 1, 2, 3
@@ -64,10 +64,10 @@ space_dtype = np.dtype(
     [
         ("top", "i4"),  # numbers given out so far
         ("free", "i4"),  # latest freed range, or -1
-        ("swap_head", "i4"),  # lives in swap, oldest first
-        ("swap_tail", "i4"),
+        ("swapped", "i4"),  # lives in swap
+        ("walk", "i4"),  # number at which its latest swap-in was
         ("state", "i4"),  # 0 not started, 1 alive, 2 ended
-        ("pad", "i4"),
+        ("first", "i4"),  # index in Plan.at of its number 0
     ],
     align=True,
 )
@@ -80,7 +80,7 @@ numbered_life_dtype = np.dtype(
     [
         ("task", "i4"),
         ("fpage", "i4"),
-        ("swap_next", "i4"),  # next life in its task's swap
+        ("pad", "i4"),
         ("number", "i4"),  # virtual page, _NONE or _WAITS
         ("left", "i4"),
         ("mark", "u2"),
@@ -110,6 +110,8 @@ class Plan(NamedTuple):
     task: np.ndarray
     placed: np.ndarray
     """Of each page with a place at the start: its virtual page, file page or handle; _NONE where nothing names it."""
+    at: np.ndarray
+    """Of each number of each task: life + 1 of the anonymous page there, negative while it is in swap; 0: none."""
 
 
 def new_plan(books: Books, nr_placed: int) -> Plan:
@@ -130,10 +132,13 @@ def new_plan(books: Books, nr_placed: int) -> Plan:
     fpage = np.zeros(nr_fpages, numbered_fpage_dtype)
     fpage["number"] = _NONE
     space = np.zeros(nr_tasks + 1, space_dtype)
-    for name in ("free", "swap_head", "swap_tail"):
-        space[name] = _NONE
+    space["free"] = _NONE
+    anon = life["kind"] <= Kind.COPY
+    most = np.bincount(life["task"][anon], minlength=nr_tasks + 1)[: nr_tasks + 1]
+    space["first"][1:] = np.cumsum(most)[:-1]
+    walked = WALK_RUNS * int(np.count_nonzero(life["kind"] == Kind.COPY))
     return Plan(
-        event=np.empty(len(code) + 2 * old + 2 * nr_tasks + 1, event_dtype).view(np.recarray),
+        event=np.empty(len(code) + 2 * old + 2 * nr_tasks + walked + 1, event_dtype).view(np.recarray),
         nr=np.zeros(4, np.int64),
         run=np.zeros(nr_tasks * _STREAMS, run_dtype).view(np.recarray),
         space=space.view(np.recarray),
@@ -142,6 +147,7 @@ def new_plan(books: Books, nr_placed: int) -> Plan:
         fpage=fpage.view(np.recarray),
         task=books.task[:nr_tasks],
         placed=np.full(nr_placed, _NONE, np.int32),
+        at=np.zeros(int(most.sum()) + 1, np.int32),
     )
 
 
@@ -215,6 +221,8 @@ def _flush(plan, slot):
                 plan.fpage[item].number = start + i
             else:
                 plan.life[item].number = start + i
+                if op == Op.TOUCH:
+                    plan.at[space.first + start + i] = item + 1
         _emit(plan, run.time, op, task, start, got, arg)
         done += got
 
@@ -264,12 +272,47 @@ def _begin(plan, task, time):
 
 
 @leaf
+def _walk(plan, task, uses, time):
+    """The life that comes back from swap when its task walks on through its memory; if `uses`, with what lies between.
+
+    Assumption: a task that swaps in is on a walk through its memory in the order of addresses, and goes on where it
+    stopped. What it passes was in memory, so that the recording does not show its use; as many such pages are used for
+    one swap-in as there are in memory for one in swap, which is what use regardless of place would give. A walk uses no
+    more than RUN_PAGES pages in WALK_RUNS runs for one swap-in: where hardly anything is in swap, one swap-in says
+    little.
+    """
+    space = plan.space[task]
+    slot = task * _STREAMS + _ANON
+    number = np.int64(space.walk)
+    last = _NONE
+    used = np.int64(0)
+    runs = np.int64(0)
+    while True:
+        number = number + 1 if number + 1 < space.top else np.int64(0)
+        entry = np.int64(plan.at[space.first + number])
+        if entry < 0:
+            break
+        if entry == 0 or not uses or used >= RUN_PAGES:
+            continue
+        runs += number != last + 1
+        if runs >= WALK_RUNS:
+            used = np.int64(RUN_PAGES)
+            continue
+        _append(plan, slot, _TOUCH, _NO_ARG, entry - 1, number, time)
+        last = number
+        used += 1
+    space.walk = number
+    space.swapped -= 1
+    plan.at[space.first + number] = 0
+    return -entry - 1
+
+
+@leaf
 def _adopt(plan, time):
     """A page that somebody had in swap since before the recording has found its owner, who gets a number of his own."""
     space = plan.space[NOBODY_TASK]
-    if space.swap_head != _NONE:
-        back = np.int64(space.swap_head)
-        space.swap_head = plan.life[back].swap_next
+    if space.swapped > 0:
+        back = _walk(plan, np.int64(NOBODY_TASK), False, time)
         slot = np.int64(NOBODY_TASK) * _STREAMS + _ANON
         _append(plan, slot, _UNMAP, _NO_ARG, back, np.int64(plan.life[back].number), time)
         plan.life[back].number = _NONE
@@ -280,11 +323,11 @@ def _touch(plan, ident, task, kind, time):
     """A task gets an anonymous page."""
     slot = task * _STREAMS + _ANON
     space = plan.space[task]
-    if kind == Kind.COPY and space.swap_head != _NONE:
-        back = space.swap_head
-        space.swap_head = plan.life[back].swap_next
+    if kind == Kind.COPY and space.swapped > 0:
+        back = _walk(plan, task, True, time)
         plan.life[ident].number = plan.life[back].number
         plan.life[back].number = _NONE
+        plan.at[space.first + plan.life[ident].number] = ident + 1
         _append(plan, slot, _TOUCH, _NO_ARG, ident, np.int64(plan.life[ident].number), time)
         return
     if kind == Kind.COPY:
@@ -405,14 +448,13 @@ def _gone(plan, ident, evicted, time):
         return
     if not evicted:
         plan.life[ident].number = _NONE
+        if anon:
+            space.swapped -= plan.at[space.first + start] < 0
+            plan.at[space.first + start] = 0
         _append(plan, slot, _UNMAP if anon else _KFREE, _NO_ARG, ident, start, time)
         return
-    plan.life[ident].swap_next = _NONE
-    if space.swap_head == _NONE:
-        space.swap_head = ident
-    else:
-        plan.life[space.swap_tail].swap_next = ident
-    space.swap_tail = ident
+    space.swapped += plan.at[space.first + start] > 0
+    plan.at[space.first + start] = -(ident + 1)
 
 
 @leaf
@@ -456,27 +498,3 @@ def build(books: Books, nr_placed: int = 0) -> Plan:
     plan = new_plan(books, nr_placed)
     _build(plan, books.action[: int(books.state[0]["nr_actions"])])
     return plan
-
-
-@leaf
-def fold_exits(events, ends_at):
-    """Let each EXIT free what its task unmapped on the way out (exit_mm() runs before the exit is reported).
-
-    Args:
-        events: sorted by time; the frees that an EXIT takes over become TICKs with `nr` -1, and the EXIT's time becomes
-            that of the first of them.
-        ends_at: scratch, one entry a task, all -1.
-    """
-    for i in range(len(events) - 1, -1, -1):
-        event = events[i]
-        if event.op == Op.DEMAND or event.op == Op.TICK:
-            continue
-        end = ends_at[event.task]
-        if event.op == Op.EXIT:
-            ends_at[event.task] = i
-        elif end >= 0 and event.op == Op.UNMAP and events[end].time - event.time <= EXIT_GAP_NS:
-            events[end].time = event.time
-            event.op = Op.TICK
-            event.nr = -1
-        else:
-            ends_at[event.task] = -1
