@@ -19,20 +19,23 @@ from cma_gym.policies.registry import PolicyError, System, get_system, systems
 from cma_gym.workloads.kernel_text import KernelText, KernelTextError
 from cma_gym.workloads.workload import Workload
 
-_CLOSED = {"cma_pcp": "none", "compact_into_cma": False, "migrate_into_cma": False}
-RULES: dict[int, tuple[str, dict[str, Any]]] = {
-    0: ("half_and_half", {}),
-    1: ("mainline_fallback", {}),
-    2: ("cma_first", {"cma_pcp": "shared", "compact_into_cma": True, "migrate_into_cma": True}),
-    3: ("gfp_page_cache", _CLOSED),
-    4: ("gfp_cma", _CLOSED),
-    5: ("gfp_page_cache", _CLOSED),
-    6: ("carve_out", {}),
-    7: ("zone_cma", {}),
-    8: ("gfp_page_cache", _CLOSED),
+RULES: dict[int, tuple[str, ...]] = {
+    0: ("half_and_half",),
+    1: ("mainline_fallback",),
+    2: ("cma_first",),
+    3: ("page_cache_only", "gfp_page_cache"),
+    4: ("anonymous_only", "gfp_cma"),
+    5: ("page_cache_and_bdev", "gfp_page_cache"),
+    6: ("carve_out",),
+    7: ("zone_cma",),
+    8: ("page_cache_and_anonymous", "cma_first"),
 }
-"""System for each recorded policy number, and kernel switches that differ from its own. The one place to change; a
-system named `measured_N` takes precedence."""
+"""Systems for each recorded policy number, the nearest first; the first one that there is stands for it."""
+OPEN_RULES = (0, 1, 2, 7)
+"""Policies that left mainline's two leaks open; under the others freed CMA pages skip the per-CPU lists, and neither
+compaction nor contiguous allocation moves pages into CMA."""
+_OPEN = {"cma_pcp": "shared", "compact_into_cma": True, "migrate_into_cma": True}
+_CLOSED = {"cma_pcp": "none", "compact_into_cma": False, "migrate_into_cma": False}
 SWAPPINESS = 100
 """The recorded machines' setting; the kernel's text does not tell it (assumption for others)."""
 OCCUPANCY = ("free", "anon", "file", "bdev", "shmem", "zsmalloc", "held", "other")
@@ -105,13 +108,11 @@ def rule_for(policy: int) -> tuple[System, dict[str, Any]]:
     Raises:
         PolicyError: there is none.
     """
-    if f"measured_{policy}" in systems():
-        return get_system(f"measured_{policy}"), {}
     if policy not in RULES:
         known = ", ".join(str(number) for number in RULES)
         raise PolicyError(f"the recording was made under policy {policy}; known are {known} (name a system: --system)")
-    name, switches = RULES[policy]
-    return get_system(name), switches
+    name = next((name for name in RULES[policy] if name in systems()), RULES[policy][-1])
+    return get_system(name), _OPEN if policy in OPEN_RULES else _CLOSED
 
 
 def kernel_of(system: System, workload: Workload, more: dict[str, Any]) -> KernelConfig:

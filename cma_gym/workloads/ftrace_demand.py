@@ -16,143 +16,34 @@ Assumptions, since a stock kernel does not say:
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
-from cma_gym.machine.events import FileFlag, Op, TouchFlag, event_dtype
+from cma_gym.machine.events import FileFlag, Op, TouchFlag
 from cma_gym.mm.mmzone import Importance
 from cma_gym.workloads.ftrace_books import Books
 from cma_gym.workloads.ftrace_jit import leaf
 from cma_gym.workloads.ftrace_kinds import KERNEL_TASK, NOBODY_TASK, Code, Kind, Mark
+from cma_gym.workloads.ftrace_plan import NONE, RUN_PAGES, STREAMS, WALK_RUNS, Plan, new_plan
 
 JOURNAL_HOLD_US = 5_000_000
-"""How long the journal holds a block-device page (assumption): ext4's commit interval. Kernel fact 1: it outlasts three
-tries 100 ms apart."""
-RUN_PAGES = 32
-"""Pages one decision can cover."""
-WALK_RUNS = 4
-"""Runs of pages that one swap-in can tell of, its own included."""
+"""How long the journal holds a block-device page at most (assumption): ext4's commit interval. Kernel fact 1: it
+outlasts three tries 100 ms apart. Where the recorded kernel reclaimed or moved the page before, nobody held it then."""
 RUN_GAP_NS = 1_000_000
 RUN_SPAN_NS = 10_000_000
 """Pages of one run follow each other within the gap, and all lie within the span."""
 _MANY_PAGES = 1 << 20
 
-_ANON, _FILE, _KERNEL, _STREAMS = 0, 1, 2, 3
+_ANON, _FILE, _KERNEL = range(STREAMS)
 # NumPy integers, not enums or literals: the compiler makes a version of a function for each distinct type it is given.
-_NONE, _WAITS, _NO_ARG = np.int64(-1), np.int64(-2), np.int64(0)
+_NONE, _STREAMS = NONE, STREAMS
+_WAITS, _NO_ARG = np.int64(-2), np.int64(0)
 _SPAWN, _EXIT, _FILE_OP, _TRUNCATE = np.int64(Op.SPAWN), np.int64(Op.EXIT), np.int64(Op.FILE), np.int64(Op.TRUNCATE)
 _TOUCH, _UNMAP, _KALLOC, _KFREE = np.int64(Op.TOUCH), np.int64(Op.UNMAP), np.int64(Op.KALLOC), np.int64(Op.KFREE)
 _KERNEL_TASK = np.int64(KERNEL_TASK)
 
-run_dtype = np.dtype(
-    [
-        ("time", "i8"),
-        ("last", "i8"),
-        ("op", "i4"),
-        ("arg", "i4"),
-        ("nr", "i4"),
-        ("start", "i4"),  # first page, or _NONE: numbers are given at the end
-        ("serial", "i4"),
-        ("items", "i4", (RUN_PAGES,)),  # lives or file pages that wait for their number
-    ],
-    align=True,
-)
-"""Pages of one task that may still become one event."""
-
-space_dtype = np.dtype(
-    [
-        ("top", "i4"),  # numbers given out so far
-        ("free", "i4"),  # latest freed range, or -1
-        ("swapped", "i4"),  # lives in swap
-        ("walk", "i4"),  # number at which its latest swap-in was
-        ("state", "i4"),  # 0 not started, 1 alive, 2 ended
-        ("first", "i4"),  # index in Plan.at of its number 0
-    ],
-    align=True,
-)
-"""The numbers of one task, or of all files."""
-
-extent_dtype = np.dtype([("time", "i8"), ("start", "i4"), ("nr", "i4"), ("next", "i4"), ("pad", "i4")], align=True)
-
-
-numbered_life_dtype = np.dtype(
-    [
-        ("task", "i4"),
-        ("fpage", "i4"),
-        ("pad", "i4"),
-        ("number", "i4"),  # virtual page, _NONE or _WAITS
-        ("left", "i4"),
-        ("mark", "u2"),
-        ("arg", "u1"),
-        ("kind", "u1"),
-    ],
-    align=True,
-)
-"""`life_dtype`, with the two fields that end with the frames put to new use."""
-
-numbered_fpage_dtype = np.dtype([("number", "i4"), ("waits_in", "i4"), ("waits_for", "i4")], align=True)
-"""A file page: its number, _NONE or _WAITS; slot + 1 of the run that last took it, and that run's serial."""
-
-
-class Plan(NamedTuple):
-    """All tables of the second pass."""
-
-    event: np.ndarray
-    nr: np.ndarray
-    """[events, extents, runs] so far; then the events at the begin that only give placed pages their numbers."""
-    run: np.ndarray
-    space: np.ndarray
-    """Of each task; the last one is that of all files."""
-    extent: np.ndarray
-    life: np.ndarray
-    fpage: np.ndarray
-    task: np.ndarray
-    placed: np.ndarray
-    """Of each page with a place at the start: its virtual page, file page or handle; _NONE where nothing names it."""
-    at: np.ndarray
-    """Of each number of each task: life + 1 of the anonymous page there, negative while it is in swap; 0: none."""
-
-
-def new_plan(books: Books, nr_placed: int) -> Plan:
-    """An empty plan for what identity found; the books' lives are taken over and lose their frames.
-
-    Args:
-        books: what identity found.
-        nr_placed: lives, the first ones, whose place at the start is known.
-    """
-    state = books.state[0]
-    nr_tasks, nr_lives, nr_fpages = int(state["nr_tasks"]), int(state["nr_lives"]), int(state["nr_fpages"])
-    code = books.action["code"][: int(state["nr_actions"])]
-    frees = int(np.count_nonzero((code == Code.FREE) | (code == Code.TRUNCATE)))
-    # Upper bounds; what is not used is never touched and takes no memory.
-    old = int(np.count_nonzero(books.life["mark"][:nr_lives] & Mark.OLD))
-    life = books.life[:nr_lives].view(np.ndarray).view(numbered_life_dtype)
-    life["number"] = _NONE
-    fpage = np.zeros(nr_fpages, numbered_fpage_dtype)
-    fpage["number"] = _NONE
-    space = np.zeros(nr_tasks + 1, space_dtype)
-    space["free"] = _NONE
-    anon = life["kind"] <= Kind.COPY
-    most = np.bincount(life["task"][anon], minlength=nr_tasks + 1)[: nr_tasks + 1]
-    space["first"][1:] = np.cumsum(most)[:-1]
-    walked = WALK_RUNS * int(np.count_nonzero(life["kind"] == Kind.COPY))
-    return Plan(
-        event=np.empty(len(code) + 2 * old + 2 * nr_tasks + walked + 1, event_dtype).view(np.recarray),
-        nr=np.zeros(4, np.int64),
-        run=np.zeros(nr_tasks * _STREAMS, run_dtype).view(np.recarray),
-        space=space.view(np.recarray),
-        extent=np.empty(frees + old + 1, extent_dtype).view(np.recarray),
-        life=life.view(np.recarray),
-        fpage=fpage.view(np.recarray),
-        task=books.task[:nr_tasks],
-        placed=np.full(nr_placed, _NONE, np.int32),
-        at=np.zeros(int(most.sum()) + 1, np.int32),
-    )
-
 
 @leaf
-def _emit(plan, time, op, task, start, nr, arg):
+def _emit(plan, time, op, task, start, nr, arg, value):
     event = plan.event[plan.nr[0]]
     plan.nr[0] += 1
     event.time = time
@@ -161,7 +52,7 @@ def _emit(plan, time, op, task, start, nr, arg):
     event.start = start
     event.nr = nr
     event.arg = arg
-    event.value = JOURNAL_HOLD_US if op == Op.FILE and arg & FileFlag.JOURNAL else 0
+    event.value = value
 
 
 @leaf
@@ -200,6 +91,7 @@ def _flush(plan, slot):
     """End a run: number what waits in it and emit its events."""
     run = plan.run[slot]
     nr, task, op, arg = np.int64(run.nr), slot // _STREAMS, np.int64(run.op), np.int64(run.arg)
+    value = np.int64(run.value)
     if nr == 0:
         return
     run.nr = 0
@@ -208,7 +100,7 @@ def _flush(plan, slot):
     if run.start != _NONE:
         # Frees stand where the last page goes: it may not have been there when the first one went.
         frees = op == Op.UNMAP or op == Op.KFREE or op == Op.TRUNCATE
-        _emit(plan, run.last if frees else run.time, op, task, np.int64(run.start), nr, arg)
+        _emit(plan, run.last if frees else run.time, op, task, np.int64(run.start), nr, arg, value)
         if frees:
             _give(plan, space, run.start, nr, run.last)
         return
@@ -223,7 +115,7 @@ def _flush(plan, slot):
                 plan.life[item].number = start + i
                 if op == Op.TOUCH:
                     plan.at[space.first + start + i] = item + 1
-        _emit(plan, run.time, op, task, start, got, arg)
+        _emit(plan, run.time, op, task, start, got, arg, value)
         done += got
 
 
@@ -250,6 +142,7 @@ def _append(plan, slot, op, arg, item, start, time):
         plan.nr[2] += 1
         run.op = op
         run.arg = arg
+        run.value = 0
         run.time = time
         run.start = start
         run.serial = plan.nr[2]
@@ -267,7 +160,7 @@ def _begin(plan, task, time):
         space.state = 1
         # Assumption: what started during the recording is an application in the background, the rest is the system.
         importance = Importance.BACKGROUND if plan.task[task].born else Importance.SYSTEM
-        _emit(plan, time, _SPAWN, task, _NO_ARG, _NO_ARG, np.int64(importance))
+        _emit(plan, time, _SPAWN, task, _NO_ARG, _NO_ARG, np.int64(importance), _NO_ARG)
     return space.state == 1
 
 
@@ -378,9 +271,18 @@ def _appear(plan, ident, time):
 def _cached(plan, ident, time):
     life = plan.life[ident]
     arg = np.int64(FileFlag.WRITE if life.mark & Mark.WRITE else 0)
-    if life.kind == Kind.BDEV:
-        arg = np.int64(FileFlag.BDEV | FileFlag.JOURNAL)
-    _file(plan, np.int64(life.fpage), np.int64(life.task), arg, time)
+    if life.kind != Kind.BDEV:
+        _file(plan, np.int64(life.fpage), np.int64(life.task), arg, time)
+        return
+    for stream_of in (np.int64(life.task), _KERNEL_TASK):
+        _flush(plan, stream_of * _STREAMS + _FILE)
+    _file(plan, np.int64(life.fpage), np.int64(life.task), np.int64(FileFlag.BDEV | FileFlag.JOURNAL), time)
+    slot = np.int64(plan.fpage[life.fpage].waits_in) - 1
+    hold = JOURNAL_HOLD_US
+    if plan.let_go[ident] > 0:
+        hold = max(np.int64(1), min(hold, (plan.let_go[ident] - time) // 1000))
+    plan.run[slot].value = hold
+    _flush(plan, slot)
 
 
 @leaf
@@ -462,7 +364,7 @@ def _exit(plan, task, time):
     for stream in range(_STREAMS):
         _flush(plan, task * _STREAMS + stream)
     if plan.space[task].state == 1:
-        _emit(plan, time, _EXIT, task, _NO_ARG, _NO_ARG, _NO_ARG)
+        _emit(plan, time, _EXIT, task, _NO_ARG, _NO_ARG, _NO_ARG, _NO_ARG)
     plan.space[task].state = 2
 
 
@@ -470,7 +372,7 @@ def _exit(plan, task, time):
 def _build(plan, actions):
     """Take all actions; events stand in `plan.event[:plan.nr[0]]`, in no order of time yet."""
     plan.space[KERNEL_TASK].state = 1
-    _emit(plan, _NO_ARG, _SPAWN, _KERNEL_TASK, _NO_ARG, _NO_ARG, np.int64(Importance.SYSTEM))
+    _emit(plan, _NO_ARG, _SPAWN, _KERNEL_TASK, _NO_ARG, _NO_ARG, np.int64(Importance.SYSTEM), _NO_ARG)
     _place(plan)
     for old in range(len(plan.placed), len(plan.life)):
         if plan.life[old].mark & Mark.OLD:
@@ -487,7 +389,7 @@ def _build(plan, actions):
             _gone(plan, ident, code == Code.EVICT, time)
         elif code == Code.TRUNCATE:
             _truncated(plan, ident, time)
-        else:
+        elif code == Code.EXIT:
             _exit(plan, ident, time)
     for slot in range(len(plan.run)):
         _flush(plan, slot)

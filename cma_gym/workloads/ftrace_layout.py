@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from cma_gym.machine.events import Op, event_dtype
-from cma_gym.workloads.ftrace_demand import Plan
 from cma_gym.workloads.ftrace_jit import leaf
 from cma_gym.workloads.ftrace_kinds import KERNEL_TASK
+from cma_gym.workloads.ftrace_plan import Plan
 
 EXIT_GAP_NS = 100_000_000
 """Frees of a task that follow each other within this gap up to its exit are the exit's own."""

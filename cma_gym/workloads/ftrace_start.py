@@ -25,9 +25,9 @@ from cma_gym.machine.events import KallocFlag
 from cma_gym.mm.mmzone import NO_PAGE, MigrateType, PageFlag, PageKind, ZoneType
 from cma_gym.mm.swap import ZS_OBJECTS
 from cma_gym.workloads.ftrace_books import Books, Count, with_room
-from cma_gym.workloads.ftrace_demand import Plan
 from cma_gym.workloads.ftrace_kinds import EMPTY, KERNEL_TASK, NOBODY_TASK, Code, Kind, Mark
 from cma_gym.workloads.ftrace_layout import Layout
+from cma_gym.workloads.ftrace_plan import Plan
 from cma_gym.workloads.kernel_text import KernelText, KernelTextError
 
 _KINDS = {
