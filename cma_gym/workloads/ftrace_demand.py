@@ -11,7 +11,7 @@ Assumptions, since a stock kernel does not say:
 * pages that reclaim took and that are older than the recording belong to a task of their own, until a copy or a swap-in
   of a task without pages in swap shows that one of them has found its owner;
 * zero-filled pages and copies are written, swap-ins are read;
-* kernel memory is nobody's, it ends by its own free; the movable block-device cache is held by the journal.
+* kernel memory is nobody's, it ends by its own free; when the journal holds block-device pages: see `journal_holds`.
 """
 
 from __future__ import annotations
@@ -25,9 +25,6 @@ from cma_gym.workloads.ftrace_jit import leaf
 from cma_gym.workloads.ftrace_kinds import KERNEL_TASK, NOBODY_TASK, Code, Kind, Mark
 from cma_gym.workloads.ftrace_plan import NONE, RUN_PAGES, STREAMS, WALK_RUNS, Plan, new_plan
 
-JOURNAL_HOLD_US = 5_000_000
-"""How long the journal holds a block-device page at most (assumption): ext4's commit interval. Kernel fact 1: it
-outlasts three tries 100 ms apart. Where the recorded kernel reclaimed or moved the page before, nobody held it then."""
 RUN_GAP_NS = 1_000_000
 RUN_SPAN_NS = 10_000_000
 """Pages of one run follow each other within the gap, and all lie within the span."""
@@ -276,12 +273,10 @@ def _cached(plan, ident, time):
         return
     for stream_of in (np.int64(life.task), _KERNEL_TASK):
         _flush(plan, stream_of * _STREAMS + _FILE)
-    _file(plan, np.int64(life.fpage), np.int64(life.task), np.int64(FileFlag.BDEV | FileFlag.JOURNAL), time)
+    arg = np.int64(FileFlag.BDEV | (FileFlag.JOURNAL if plan.hold[ident] > 0 else 0))
+    _file(plan, np.int64(life.fpage), np.int64(life.task), arg, time)
     slot = np.int64(plan.fpage[life.fpage].waits_in) - 1
-    hold = JOURNAL_HOLD_US
-    if plan.let_go[ident] > 0:
-        hold = max(np.int64(1), min(hold, (plan.let_go[ident] - time) // 1000))
-    plan.run[slot].value = hold
+    plan.run[slot].value = plan.hold[ident]
     _flush(plan, slot)
 
 

@@ -12,6 +12,8 @@ from cma_gym.workloads.ftrace_kinds import Code, Kind, Mark
 
 NONE = np.int64(-1)
 """No number; a NumPy integer, since the compiler makes a version of a function for each distinct type it is given."""
+COMMIT_NS = 5_000_000_000
+"""ext4 commits its journal at least this often. Linux: JBD2_DEFAULT_MAX_COMMIT_AGE."""
 STREAMS = 3
 """Runs of one task that grow side by side: of anonymous memory, of files, of kernel memory."""
 RUN_PAGES = 32
@@ -86,8 +88,8 @@ class Plan(NamedTuple):
     task: np.ndarray
     placed: np.ndarray
     """Of each page with a place at the start: its virtual page, file page or handle; NONE where nothing names it."""
-    let_go: np.ndarray
-    """Of each block-device page: when the recording first shows that nobody holds it [ns]; 0: it never does."""
+    hold: np.ndarray
+    """Of each block-device page: how long the journal holds it from its reading on [us]."""
     at: np.ndarray
     """Of each number of each task: life + 1 of the anonymous page there, negative while it is in swap; 0: none."""
 
@@ -125,14 +127,29 @@ def new_plan(books: Books, nr_placed: int) -> Plan:
         fpage=fpage.view(np.recarray),
         task=books.task[:nr_tasks],
         placed=np.full(nr_placed, NONE, np.int32),
-        let_go=_first_let_go(books, nr_lives),
+        hold=journal_holds(books, nr_lives),
         at=np.zeros(int(most.sum()) + 1, np.int32),
     )
 
 
-def _first_let_go(books: Books, nr_lives: int) -> np.ndarray:
+def journal_holds(books: Books, nr_lives: int) -> np.ndarray:
+    """How long the journal holds each block-device page that is read [us].
+
+    Assumption: it holds what is read while files are being written, that is within a commit interval of a page that was
+    allocated by a write; until the next commit, at most. Where the recorded kernel reclaimed or moved the page before,
+    nobody held it any more. Without writes nothing is held.
+    """
     actions = books.action[: int(books.state[0]["nr_actions"])]
+    cached = actions[actions["code"] == Code.CACHE]
+    kind, mark = books.life["kind"][cached["id"]], books.life["mark"][cached["id"]]
+    writes = cached["time"][(kind == Kind.FILE) & ((mark & Mark.WRITE) != 0)]
+    read = cached[kind == Kind.BDEV][::-1]
+    end = np.full(nr_lives, np.iinfo(np.int64).max)
     let_go = actions[actions["code"] == Code.LET_GO][::-1]
-    times = np.zeros(nr_lives, np.int64)
-    times[let_go["id"]] = let_go["time"]
-    return times
+    end[let_go["id"]] = let_go["time"]
+    after = np.searchsorted(writes, read["time"] - COMMIT_NS)
+    beside = np.append(writes, np.iinfo(np.int64).max)[after] <= read["time"] + COMMIT_NS
+    hold = np.zeros(nr_lives, np.int32)
+    lasts = np.clip(end[read["id"]] - read["time"], 1000, COMMIT_NS) // 1000
+    hold[read["id"]] = np.where(beside, lasts, 0)
+    return hold
