@@ -112,7 +112,7 @@ def new_plan(books: Books, nr_placed: int) -> Plan:
     fpage = np.zeros(nr_fpages, numbered_fpage_dtype)
     fpage["number"] = NONE
     space = np.zeros(nr_tasks + 1, space_dtype)
-    space["free"] = NONE
+    space["free"] = space["walk"] = NONE
     anon = life["kind"] <= Kind.COPY
     most = np.bincount(life["task"][anon], minlength=nr_tasks + 1)[: nr_tasks + 1]
     space["first"][1:] = np.cumsum(most)[:-1]
