@@ -113,9 +113,8 @@ def kernel_text(
 ) -> str:
     """A whole file."""
     chars = page_map(used)
-    rows = [
-        f"{first} DMA32 {TYPES.get(first // BLOCK, 1)} {chars[first : first + BLOCK]}" for first in range(0, PAGES, BLOCK)
-    ]
+    blocks = [(first, TYPES.get(first // BLOCK, 1)) for first in range(0, PAGES, BLOCK)]
+    rows = [f"{first} DMA32 {kind} {chars[first : first + BLOCK]}" for first, kind in blocks]
     return "\n".join(
         [
             f"BOOT 6.12.117 {boot}",

@@ -144,8 +144,21 @@ def test_the_area_can_be_a_zone_of_its_own(tmp_path: Path) -> None:
     zones = mem["zones"]
     assert zones[ZoneType.CMA]["start_pfn"] == AREA
     assert zones[ZoneType.DMA32]["end_pfn"] == AREA
-    assert zones[ZoneType.CMA]["managed_pages"] + zones[ZoneType.DMA32]["managed_pages"] == PAGES - page_map(USED).count("R")
+    managed = zones[ZoneType.CMA]["managed_pages"] + zones[ZoneType.DMA32]["managed_pages"]
+    assert managed == PAGES - page_map(USED).count("R")
     assert not (mem["pageblock"]["migratetype"][:8] == 4).any()
+
+
+def test_an_area_recorded_as_a_zone_within_another(tmp_path: Path) -> None:
+    text = kernel_text().replace(f"\n{AREA} DMA32", f"\n{AREA} Movable")
+    text = text.replace(f"\n{AREA + BLOCK} DMA32", f"\n{AREA + BLOCK} Movable")
+    workload, _ = imported(tmp_path, Drawing().alloc(0x400), text)
+    mem = booted(workload, KernelConfig(zone_cma=True))[0]
+    zones = mem["zones"]
+    assert (zones[ZoneType.CMA]["start_pfn"], zones[ZoneType.CMA]["end_pfn"]) == (AREA, PAGES)
+    assert zones[ZoneType.DMA32]["end_pfn"] == AREA
+    assert zones[ZoneType.DMA32]["lowmem_reserve"][ZoneType.CMA] == 3
+    assert mem["cma"]["nr_pages"] == AREA_PAGES
 
 
 def test_a_start_state_is_stored_with_its_workload(tmp_path: Path) -> None:
