@@ -154,6 +154,9 @@ class StartState:
             for part in (own, around):
                 part["watermark"], part["lowmem_reserve"] = 0, 0
             zones.append(around)
+        for zone in zones:  # what was kept from requests for ZONE_MOVABLE is kept from those for the area
+            reserve = zone["lowmem_reserve"]
+            reserve[:, ZoneType.CMA] = np.maximum(reserve[:, ZoneType.CMA], reserve[:, ZoneType.MOVABLE])
         return replace(self, block=block, zone=np.concatenate([*zones, own]))
 
 

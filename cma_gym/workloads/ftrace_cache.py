@@ -81,6 +81,8 @@ def _uncache_named(books, pfn, ident, fpage, evicted):
     books.fpage[fpage].life = 0
     if evicted:
         books.state[0].counts[Count.EVICTED] += 1
+        if ident >= 0 and books.life[ident].kind == Kind.BDEV:
+            log(books, Code.LET_GO, ident)
     else:
         log(books, Code.TRUNCATE, fpage)
 

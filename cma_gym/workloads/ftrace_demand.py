@@ -6,147 +6,41 @@ peak.
 
 Assumptions, since a stock kernel does not say:
 
-* an anonymous page that is neither zero-filled nor in the page cache is, while its task has pages in swap, the swap-in
-  of the one that has been there longest (a sweep through memory in the order in which it was touched); else a copy;
+* an anonymous page that is neither zero-filled nor in the page cache is, while its task has pages in swap, a swap-in;
+  else a copy. Which page comes back, and which pages that were in memory are used on the way: see `_walk`;
 * pages that reclaim took and that are older than the recording belong to a task of their own, until a copy or a swap-in
   of a task without pages in swap shows that one of them has found its owner;
 * zero-filled pages and copies are written, swap-ins are read;
-* kernel memory is nobody's, it ends by its own free; the movable block-device cache is held by the journal.
+* kernel memory is nobody's, it ends by its own free; when the journal holds block-device pages: see `journal_holds`.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
-from cma_gym.machine.events import FileFlag, Op, TouchFlag, event_dtype
+from cma_gym.machine.events import FileFlag, Op, TouchFlag
 from cma_gym.mm.mmzone import Importance
 from cma_gym.workloads.ftrace_books import Books
 from cma_gym.workloads.ftrace_jit import leaf
 from cma_gym.workloads.ftrace_kinds import KERNEL_TASK, NOBODY_TASK, Code, Kind, Mark
+from cma_gym.workloads.ftrace_plan import NONE, RUN_PAGES, STREAMS, WALK_RUNS, Plan, new_plan
 
-JOURNAL_HOLD_US = 5_000_000
-"""How long the journal holds a block-device page (assumption): ext4's commit interval. Kernel fact 1: it outlasts three
-tries 100 ms apart."""
-RUN_PAGES = 32
-"""Pages one decision can cover."""
 RUN_GAP_NS = 1_000_000
 RUN_SPAN_NS = 10_000_000
 """Pages of one run follow each other within the gap, and all lie within the span."""
-EXIT_GAP_NS = 100_000_000
-"""Frees of a task that follow each other within this gap up to its exit are the exit's own."""
 _MANY_PAGES = 1 << 20
 
-_ANON, _FILE, _KERNEL, _STREAMS = 0, 1, 2, 3
+_ANON, _FILE, _KERNEL = range(STREAMS)
 # NumPy integers, not enums or literals: the compiler makes a version of a function for each distinct type it is given.
-_NONE, _WAITS, _NO_ARG = np.int64(-1), np.int64(-2), np.int64(0)
+_NONE, _STREAMS = NONE, STREAMS
+_WAITS, _NO_ARG = np.int64(-2), np.int64(0)
 _SPAWN, _EXIT, _FILE_OP, _TRUNCATE = np.int64(Op.SPAWN), np.int64(Op.EXIT), np.int64(Op.FILE), np.int64(Op.TRUNCATE)
 _TOUCH, _UNMAP, _KALLOC, _KFREE = np.int64(Op.TOUCH), np.int64(Op.UNMAP), np.int64(Op.KALLOC), np.int64(Op.KFREE)
 _KERNEL_TASK = np.int64(KERNEL_TASK)
 
-run_dtype = np.dtype(
-    [
-        ("time", "i8"),
-        ("last", "i8"),
-        ("op", "i4"),
-        ("arg", "i4"),
-        ("nr", "i4"),
-        ("start", "i4"),  # first page, or _NONE: numbers are given at the end
-        ("serial", "i4"),
-        ("items", "i4", (RUN_PAGES,)),  # lives or file pages that wait for their number
-    ],
-    align=True,
-)
-"""Pages of one task that may still become one event."""
-
-space_dtype = np.dtype(
-    [
-        ("top", "i4"),  # numbers given out so far
-        ("free", "i4"),  # latest freed range, or -1
-        ("swap_head", "i4"),  # lives in swap, oldest first
-        ("swap_tail", "i4"),
-        ("state", "i4"),  # 0 not started, 1 alive, 2 ended
-        ("pad", "i4"),
-    ],
-    align=True,
-)
-"""The numbers of one task, or of all files."""
-
-extent_dtype = np.dtype([("time", "i8"), ("start", "i4"), ("nr", "i4"), ("next", "i4"), ("pad", "i4")], align=True)
-
-
-numbered_life_dtype = np.dtype(
-    [
-        ("task", "i4"),
-        ("fpage", "i4"),
-        ("swap_next", "i4"),  # next life in its task's swap
-        ("number", "i4"),  # virtual page, _NONE or _WAITS
-        ("left", "i4"),
-        ("mark", "u2"),
-        ("arg", "u1"),
-        ("kind", "u1"),
-    ],
-    align=True,
-)
-"""`life_dtype`, with the two fields that end with the frames put to new use."""
-
-numbered_fpage_dtype = np.dtype([("number", "i4"), ("waits_in", "i4"), ("waits_for", "i4")], align=True)
-"""A file page: its number, _NONE or _WAITS; slot + 1 of the run that last took it, and that run's serial."""
-
-
-class Plan(NamedTuple):
-    """All tables of the second pass."""
-
-    event: np.ndarray
-    nr: np.ndarray
-    """[events, extents, runs] so far; then the events at the begin that only give placed pages their numbers."""
-    run: np.ndarray
-    space: np.ndarray
-    """Of each task; the last one is that of all files."""
-    extent: np.ndarray
-    life: np.ndarray
-    fpage: np.ndarray
-    task: np.ndarray
-    placed: np.ndarray
-    """Of each page with a place at the start: its virtual page, file page or handle; _NONE where nothing names it."""
-
-
-def new_plan(books: Books, nr_placed: int) -> Plan:
-    """An empty plan for what identity found; the books' lives are taken over and lose their frames.
-
-    Args:
-        books: what identity found.
-        nr_placed: lives, the first ones, whose place at the start is known.
-    """
-    state = books.state[0]
-    nr_tasks, nr_lives, nr_fpages = int(state["nr_tasks"]), int(state["nr_lives"]), int(state["nr_fpages"])
-    code = books.action["code"][: int(state["nr_actions"])]
-    frees = int(np.count_nonzero((code == Code.FREE) | (code == Code.TRUNCATE)))
-    # Upper bounds; what is not used is never touched and takes no memory.
-    old = int(np.count_nonzero(books.life["mark"][:nr_lives] & Mark.OLD))
-    life = books.life[:nr_lives].view(np.ndarray).view(numbered_life_dtype)
-    life["number"] = _NONE
-    fpage = np.zeros(nr_fpages, numbered_fpage_dtype)
-    fpage["number"] = _NONE
-    space = np.zeros(nr_tasks + 1, space_dtype)
-    for name in ("free", "swap_head", "swap_tail"):
-        space[name] = _NONE
-    return Plan(
-        event=np.empty(len(code) + 2 * old + 2 * nr_tasks + 1, event_dtype).view(np.recarray),
-        nr=np.zeros(4, np.int64),
-        run=np.zeros(nr_tasks * _STREAMS, run_dtype).view(np.recarray),
-        space=space.view(np.recarray),
-        extent=np.empty(frees + old + 1, extent_dtype).view(np.recarray),
-        life=life.view(np.recarray),
-        fpage=fpage.view(np.recarray),
-        task=books.task[:nr_tasks],
-        placed=np.full(nr_placed, _NONE, np.int32),
-    )
-
 
 @leaf
-def _emit(plan, time, op, task, start, nr, arg):
+def _emit(plan, time, op, task, start, nr, arg, value):
     event = plan.event[plan.nr[0]]
     plan.nr[0] += 1
     event.time = time
@@ -155,7 +49,7 @@ def _emit(plan, time, op, task, start, nr, arg):
     event.start = start
     event.nr = nr
     event.arg = arg
-    event.value = JOURNAL_HOLD_US if op == Op.FILE and arg & FileFlag.JOURNAL else 0
+    event.value = value
 
 
 @leaf
@@ -194,6 +88,7 @@ def _flush(plan, slot):
     """End a run: number what waits in it and emit its events."""
     run = plan.run[slot]
     nr, task, op, arg = np.int64(run.nr), slot // _STREAMS, np.int64(run.op), np.int64(run.arg)
+    value = np.int64(run.value)
     if nr == 0:
         return
     run.nr = 0
@@ -202,7 +97,7 @@ def _flush(plan, slot):
     if run.start != _NONE:
         # Frees stand where the last page goes: it may not have been there when the first one went.
         frees = op == Op.UNMAP or op == Op.KFREE or op == Op.TRUNCATE
-        _emit(plan, run.last if frees else run.time, op, task, np.int64(run.start), nr, arg)
+        _emit(plan, run.last if frees else run.time, op, task, np.int64(run.start), nr, arg, value)
         if frees:
             _give(plan, space, run.start, nr, run.last)
         return
@@ -215,7 +110,9 @@ def _flush(plan, slot):
                 plan.fpage[item].number = start + i
             else:
                 plan.life[item].number = start + i
-        _emit(plan, run.time, op, task, start, got, arg)
+                if op == Op.TOUCH:
+                    plan.at[space.first + start + i] = item + 1
+        _emit(plan, run.time, op, task, start, got, arg, value)
         done += got
 
 
@@ -242,6 +139,7 @@ def _append(plan, slot, op, arg, item, start, time):
         plan.nr[2] += 1
         run.op = op
         run.arg = arg
+        run.value = 0
         run.time = time
         run.start = start
         run.serial = plan.nr[2]
@@ -259,17 +157,52 @@ def _begin(plan, task, time):
         space.state = 1
         # Assumption: what started during the recording is an application in the background, the rest is the system.
         importance = Importance.BACKGROUND if plan.task[task].born else Importance.SYSTEM
-        _emit(plan, time, _SPAWN, task, _NO_ARG, _NO_ARG, np.int64(importance))
+        _emit(plan, time, _SPAWN, task, _NO_ARG, _NO_ARG, np.int64(importance), _NO_ARG)
     return space.state == 1
+
+
+@leaf
+def _walk(plan, task, uses, time):
+    """The life that comes back from swap when its task walks on through its memory; if `uses`, with what lies between.
+
+    Assumption: a task that swaps in is on a walk through its memory in the order of addresses, and goes on where it
+    stopped. What it passes was in memory, so that the recording does not show its use; as many such pages are used for
+    one swap-in as there are in memory for one in swap, which is what use regardless of place would give. A walk uses no
+    more than RUN_PAGES pages in WALK_RUNS runs for one swap-in: where hardly anything is in swap, one swap-in says
+    little.
+    """
+    space = plan.space[task]
+    slot = task * _STREAMS + _ANON
+    number = np.int64(space.walk)
+    last = _NONE
+    used = np.int64(0)
+    runs = np.int64(0)
+    while True:
+        number = number + 1 if number + 1 < space.top else np.int64(0)
+        entry = np.int64(plan.at[space.first + number])
+        if entry < 0:
+            break
+        if entry == 0 or not uses or used >= RUN_PAGES:
+            continue
+        runs += number != last + 1
+        if runs >= WALK_RUNS:
+            used = np.int64(RUN_PAGES)
+            continue
+        _append(plan, slot, _TOUCH, _NO_ARG, entry - 1, number, time)
+        last = number
+        used += 1
+    space.walk = number
+    space.swapped -= 1
+    plan.at[space.first + number] = 0
+    return -entry - 1
 
 
 @leaf
 def _adopt(plan, time):
     """A page that somebody had in swap since before the recording has found its owner, who gets a number of his own."""
     space = plan.space[NOBODY_TASK]
-    if space.swap_head != _NONE:
-        back = np.int64(space.swap_head)
-        space.swap_head = plan.life[back].swap_next
+    if space.swapped > 0:
+        back = _walk(plan, np.int64(NOBODY_TASK), False, time)
         slot = np.int64(NOBODY_TASK) * _STREAMS + _ANON
         _append(plan, slot, _UNMAP, _NO_ARG, back, np.int64(plan.life[back].number), time)
         plan.life[back].number = _NONE
@@ -280,11 +213,11 @@ def _touch(plan, ident, task, kind, time):
     """A task gets an anonymous page."""
     slot = task * _STREAMS + _ANON
     space = plan.space[task]
-    if kind == Kind.COPY and space.swap_head != _NONE:
-        back = space.swap_head
-        space.swap_head = plan.life[back].swap_next
+    if kind == Kind.COPY and space.swapped > 0:
+        back = _walk(plan, task, True, time)
         plan.life[ident].number = plan.life[back].number
         plan.life[back].number = _NONE
+        plan.at[space.first + plan.life[ident].number] = ident + 1
         _append(plan, slot, _TOUCH, _NO_ARG, ident, np.int64(plan.life[ident].number), time)
         return
     if kind == Kind.COPY:
@@ -335,9 +268,16 @@ def _appear(plan, ident, time):
 def _cached(plan, ident, time):
     life = plan.life[ident]
     arg = np.int64(FileFlag.WRITE if life.mark & Mark.WRITE else 0)
-    if life.kind == Kind.BDEV:
-        arg = np.int64(FileFlag.BDEV | FileFlag.JOURNAL)
+    if life.kind != Kind.BDEV:
+        _file(plan, np.int64(life.fpage), np.int64(life.task), arg, time)
+        return
+    for stream_of in (np.int64(life.task), _KERNEL_TASK):
+        _flush(plan, stream_of * _STREAMS + _FILE)
+    arg = np.int64(FileFlag.BDEV | (FileFlag.JOURNAL if plan.hold[ident] > 0 else 0))
     _file(plan, np.int64(life.fpage), np.int64(life.task), arg, time)
+    slot = np.int64(plan.fpage[life.fpage].waits_in) - 1
+    plan.run[slot].value = plan.hold[ident]
+    _flush(plan, slot)
 
 
 @leaf
@@ -405,14 +345,13 @@ def _gone(plan, ident, evicted, time):
         return
     if not evicted:
         plan.life[ident].number = _NONE
+        if anon:
+            space.swapped -= plan.at[space.first + start] < 0
+            plan.at[space.first + start] = 0
         _append(plan, slot, _UNMAP if anon else _KFREE, _NO_ARG, ident, start, time)
         return
-    plan.life[ident].swap_next = _NONE
-    if space.swap_head == _NONE:
-        space.swap_head = ident
-    else:
-        plan.life[space.swap_tail].swap_next = ident
-    space.swap_tail = ident
+    space.swapped += plan.at[space.first + start] > 0
+    plan.at[space.first + start] = -(ident + 1)
 
 
 @leaf
@@ -420,7 +359,7 @@ def _exit(plan, task, time):
     for stream in range(_STREAMS):
         _flush(plan, task * _STREAMS + stream)
     if plan.space[task].state == 1:
-        _emit(plan, time, _EXIT, task, _NO_ARG, _NO_ARG, _NO_ARG)
+        _emit(plan, time, _EXIT, task, _NO_ARG, _NO_ARG, _NO_ARG, _NO_ARG)
     plan.space[task].state = 2
 
 
@@ -428,7 +367,7 @@ def _exit(plan, task, time):
 def _build(plan, actions):
     """Take all actions; events stand in `plan.event[:plan.nr[0]]`, in no order of time yet."""
     plan.space[KERNEL_TASK].state = 1
-    _emit(plan, _NO_ARG, _SPAWN, _KERNEL_TASK, _NO_ARG, _NO_ARG, np.int64(Importance.SYSTEM))
+    _emit(plan, _NO_ARG, _SPAWN, _KERNEL_TASK, _NO_ARG, _NO_ARG, np.int64(Importance.SYSTEM), _NO_ARG)
     _place(plan)
     for old in range(len(plan.placed), len(plan.life)):
         if plan.life[old].mark & Mark.OLD:
@@ -445,7 +384,7 @@ def _build(plan, actions):
             _gone(plan, ident, code == Code.EVICT, time)
         elif code == Code.TRUNCATE:
             _truncated(plan, ident, time)
-        else:
+        elif code == Code.EXIT:
             _exit(plan, ident, time)
     for slot in range(len(plan.run)):
         _flush(plan, slot)
@@ -456,27 +395,3 @@ def build(books: Books, nr_placed: int = 0) -> Plan:
     plan = new_plan(books, nr_placed)
     _build(plan, books.action[: int(books.state[0]["nr_actions"])])
     return plan
-
-
-@leaf
-def fold_exits(events, ends_at):
-    """Let each EXIT free what its task unmapped on the way out (exit_mm() runs before the exit is reported).
-
-    Args:
-        events: sorted by time; the frees that an EXIT takes over become TICKs with `nr` -1, and the EXIT's time becomes
-            that of the first of them.
-        ends_at: scratch, one entry a task, all -1.
-    """
-    for i in range(len(events) - 1, -1, -1):
-        event = events[i]
-        if event.op == Op.DEMAND or event.op == Op.TICK:
-            continue
-        end = ends_at[event.task]
-        if event.op == Op.EXIT:
-            ends_at[event.task] = i
-        elif end >= 0 and event.op == Op.UNMAP and events[end].time - event.time <= EXIT_GAP_NS:
-            events[end].time = event.time
-            event.op = Op.TICK
-            event.nr = -1
-        else:
-            ends_at[event.task] = -1

@@ -110,6 +110,8 @@ class Code(IntEnum):
     EVICT = 4
     EXIT = 5
     """The id is a task's."""
+    LET_GO = 6
+    """Nobody held this block-device page: reclaim took it, or it was moved."""
 
 
 action_dtype = np.dtype([("time", "i8"), ("id", "i4"), ("code", "i4")], align=True)

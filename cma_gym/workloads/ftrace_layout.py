@@ -8,9 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from cma_gym.machine.events import Op, event_dtype
-from cma_gym.workloads.ftrace_demand import Plan, fold_exits
+from cma_gym.workloads.ftrace_jit import leaf
 from cma_gym.workloads.ftrace_kinds import KERNEL_TASK
+from cma_gym.workloads.ftrace_plan import Plan
 
+EXIT_GAP_NS = 100_000_000
+"""Frees of a task that follow each other within this gap up to its exit are the exit's own."""
 _NAMES_VPAGES = (Op.SPAWN, Op.TOUCH, Op.UNMAP, Op.KALLOC, Op.KFREE)
 
 
@@ -41,6 +44,30 @@ class _Ranges:
             else:
                 merged.append(old)
         self._free = sorted([*merged, new])
+
+
+@leaf
+def fold_exits(events, ends_at):
+    """Let each EXIT free what its task unmapped on the way out (exit_mm() runs before the exit is reported).
+
+    Args:
+        events: sorted by time; the frees that an EXIT takes over become TICKs with `nr` -1, and the EXIT's time becomes
+            that of the first of them.
+        ends_at: scratch, one entry a task, all -1.
+    """
+    for i in range(len(events) - 1, -1, -1):
+        event = events[i]
+        if event.op == Op.DEMAND or event.op == Op.TICK:
+            continue
+        end = ends_at[event.task]
+        if event.op == Op.EXIT:
+            ends_at[event.task] = i
+        elif end >= 0 and event.op == Op.UNMAP and events[end].time - event.time <= EXIT_GAP_NS:
+            events[end].time = event.time
+            event.op = Op.TICK
+            event.nr = -1
+        else:
+            ends_at[event.task] = -1
 
 
 class Layout(NamedTuple):

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from cma_gym.workloads.ftrace_books import Count
+from cma_gym.workloads.ftrace_books import Count, log
 from cma_gym.workloads.ftrace_jit import leaf
-from cma_gym.workloads.ftrace_kinds import EMPTY, Kind, Mark
+from cma_gym.workloads.ftrace_kinds import EMPTY, Code, Kind, Mark
 
 # NumPy integers, not enums or literals: the compiler makes a version of a function for each distinct type it is given.
 _ZERO = np.int64(0)
@@ -127,6 +127,8 @@ def move(books, ident, target):
     there.kind = Kind.TARGET
     there.pfn = -1
     books.state[0].counts[Count.MOVED] += 1
+    if life.kind == Kind.BDEV:
+        log(books, Code.LET_GO, ident)
 
 
 @leaf

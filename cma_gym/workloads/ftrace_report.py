@@ -17,11 +17,12 @@ from cma_gym.workloads.ftrace_kinds import KIND_NAMES, Kind, Mark
 from cma_gym.workloads.ftrace_source import TraceSource
 
 ASSUMPTIONS = (
-    "a swap-in is of the page of that task that has been in swap longest; a stock kernel does not say which",
+    "a task that swaps in walks through its memory in the order of addresses, and uses what it passes in memory",
     "zero-filled pages and copies are written, swap-ins and read-ahead are read; other use has no event",
     "each pid is a task of its own, unless the recording has the column of thread group ids",
     "tasks that started during the recording are background applications, the others belong to the system",
-    "movable block-device cache is held by the journal for 5 s after it was read; references have no event",
+    "block-device pages read within 5 s of a write are held by the journal, at most 5 s, and no longer than until the "
+    "recorded kernel reclaimed or moved them; references have no event",
     "pages older than the recording appear at its begin if their end is in it; frames freed by a task are its own",
     "attempts of one size by one task within 500 ms are one demand; a failed one wanted as much as its largest equal",
     "page cache that a request may not move (raw block-device reads) lives as long as it did in the recording",

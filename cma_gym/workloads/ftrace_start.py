@@ -25,9 +25,9 @@ from cma_gym.machine.events import KallocFlag
 from cma_gym.mm.mmzone import NO_PAGE, MigrateType, PageFlag, PageKind, ZoneType
 from cma_gym.mm.swap import ZS_OBJECTS
 from cma_gym.workloads.ftrace_books import Books, Count, with_room
-from cma_gym.workloads.ftrace_demand import Plan
 from cma_gym.workloads.ftrace_kinds import EMPTY, KERNEL_TASK, NOBODY_TASK, Code, Kind, Mark
 from cma_gym.workloads.ftrace_layout import Layout
+from cma_gym.workloads.ftrace_plan import Plan
 from cma_gym.workloads.kernel_text import KernelText, KernelTextError
 
 _KINDS = {
@@ -193,7 +193,7 @@ def _ended(books: Books, nr_lives: int) -> np.ndarray:
     """Of each life: whether the recording frees it, takes it to swap, or drops it from the page cache."""
     actions = books.action[: int(books.state[0]["nr_actions"])]
     ids = actions["id"][(actions["code"] == Code.FREE) | (actions["code"] == Code.EVICT)]
-    ended = (books.life["mark"][:nr_lives] & Mark.UNCACHED) != 0
+    ended: np.ndarray = (books.life["mark"][:nr_lives] & Mark.UNCACHED) != 0
     ended[ids[ids < nr_lives]] = True
     return ended
 
@@ -307,20 +307,20 @@ def _area(text: KernelText) -> tuple[int, int]:
 def _zones(text: KernelText, page: np.ndarray) -> np.ndarray:
     """The zones by the map's pageblocks, with the watermarks that zoneinfo gave."""
     found: dict[int, list[int]] = {}
+    highest = 0
     for block, name in enumerate(text.map.zone):
         if name and name not in _ZONES:
             known = ", ".join(_ZONES)
             raise KernelTextError(f"{text.path}: the page map names a zone {name!r}; the model knows {known}")
         if name:
-            found.setdefault(_ZONES[name], []).append(block)
+            # The model's zones do not lie within each other: what is behind a higher zone counts as part of it.
+            highest = max(highest, int(_ZONES[name]))
+            found.setdefault(highest, []).append(block)
     zones = np.zeros(len(found), start_zone_dtype)
     size = text.map.block_pages
-    end = 0
-    for zone, (index, blocks) in zip(zones, sorted(found.items()), strict=True):
+    for at, (index, blocks) in enumerate(sorted(found.items())):
+        zone = zones[at : at + 1]
         zone["index"], zone["start_pfn"], zone["end_pfn"] = index, blocks[0] * size, (blocks[-1] + 1) * size
-        if zone["start_pfn"] < end:
-            raise KernelTextError(f"{text.path}: zones of the page map lie within each other; the model cannot do that")
-        end = int(zone["end_pfn"])
         _recorded_marks(text, zone)
     outside = np.ones(len(page), np.bool_)
     for zone in zones:
@@ -330,9 +330,10 @@ def _zones(text: KernelText, page: np.ndarray) -> np.ndarray:
 
 
 def _recorded_marks(text: KernelText, zone: np.ndarray) -> None:
+    """Watermarks, reserves and batch of the zone (an array of one) from zoneinfo, several zones' where they are one."""
     names = list(text.start.zones)
     for name in names:
-        if _ZONES.get(name) != zone["index"] or not text.start.zones[name].value("managed"):
+        if _ZONES.get(name) != zone["index"][0] or not text.start.zones[name].value("managed"):
             continue
         info = text.start.zones[name]
         zone["managed"] += info.value("managed")
@@ -340,7 +341,8 @@ def _recorded_marks(text: KernelText, zone: np.ndarray) -> None:
         zone["watermark"] += [info.value(mark) - boost for mark in ("min", "low", "high")]
         for other, reserve in zip(names, info.protection, strict=False):
             if other in _ZONES:
-                zone["lowmem_reserve"][_ZONES[other]] = max(zone["lowmem_reserve"][_ZONES[other]], reserve)
-        zone["batch"] = max([zone["batch"], *(pageset.batch for pageset in info.pagesets)])
-    if zone["managed"] == 0:
+                kept = zone["lowmem_reserve"][:, _ZONES[other]]
+                kept[:] = np.maximum(kept, reserve)
+        zone["batch"] = np.max([int(zone["batch"][0]), *(pageset.batch for pageset in info.pagesets)])
+    if zone["managed"][0] == 0:
         zone["managed"] = zone["end_pfn"] - zone["start_pfn"]

@@ -275,6 +275,8 @@ def _sections(path: str, lines: list[str]) -> dict[str, tuple[int, list[str]]]:
     opened, first = "", 0
     for number, line in enumerate(lines, 1):
         if line.endswith("-BEGIN") and line[:-6].isupper():
+            if opened:
+                break
             opened, first = line[:-6], number + 1
         elif opened and line == f"{opened}-END":
             found[opened] = (first, lines[first - 1 : number - 1])

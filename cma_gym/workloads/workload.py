@@ -169,4 +169,5 @@ def _start(archive: Any, header: Any) -> StartState | None:
         if stored.dtype != dtype:
             raise ValueError(f"start_{name} has another dtype")
         arrays[name] = stored.view(dtype)
-    return StartState(**arrays, **{name: int(value) for name, value in numbers.items()})
+    fields: dict[str, Any] = {**arrays, **{name: int(value) for name, value in numbers.items()}}
+    return StartState(**fields)

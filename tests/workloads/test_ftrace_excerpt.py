@@ -36,7 +36,7 @@ GOLDEN = {
         "EXIT": 32,
         "TOUCH": 4804,
         "UNMAP": 639,
-        "FILE": 2875,
+        "FILE": 2915,
         "TRUNCATE": 2,
         "KALLOC": 3903,
         "KFREE": 2198,

@@ -11,6 +11,7 @@ from drawn_trace import (
     PIN_TARGET,
     READAHEAD,
     SLAB,
+    WRITE,
     ZSMALLOC,
     Drawing,
     events_of,
@@ -19,7 +20,7 @@ from drawn_trace import (
 
 from cma_gym.machine.events import FileFlag, KallocFlag, Op, TouchFlag
 from cma_gym.mm.mmzone import Importance
-from cma_gym.workloads.ftrace_demand import JOURNAL_HOLD_US
+from cma_gym.workloads.ftrace_plan import COMMIT_NS
 
 
 def test_neighbouring_faults_are_one_run(tmp_path: Path) -> None:
@@ -100,13 +101,43 @@ def test_a_file_page_read_again_while_its_run_is_open(tmp_path: Path) -> None:
     assert told(workload, Op.SPAWN) == [("FILE", 0, 0, 1), ("FILE", 0, 0, 1), ("FILE", 0, 1, 1)]
 
 
-def test_block_device_cache_through_the_movable_path_is_held_by_the_journal(tmp_path: Path) -> None:
+def test_block_device_cache_read_beside_a_write_is_held_by_the_journal(tmp_path: Path) -> None:
     drawing = Drawing().alloc(0x10, GETBLK).add(0x10, 7, dev=BDEV, ino=0xFE00000)
+    drawing.wait(4000).alloc(0x11, WRITE).add(0x11, 0)
     workload, report = drawing.imported(tmp_path)
-    (event,) = events_of(workload, Op.FILE)
+    event, _ = events_of(workload, Op.FILE)
     assert event["arg"] == FileFlag.BDEV | FileFlag.JOURNAL
-    assert event["value"] == JOURNAL_HOLD_US
+    assert event["value"] == COMMIT_NS // 1000
     assert report.pages_allocated_by_kind["bdev"] == 1
+
+
+def test_without_writes_the_journal_holds_nothing(tmp_path: Path) -> None:
+    drawing = Drawing().alloc(0x10, GETBLK).add(0x10, 7, dev=BDEV, ino=0xFE00000)
+    workload, _ = drawing.wait(6000).alloc(0x11, WRITE).add(0x11, 0).imported(tmp_path)
+    event, _ = events_of(workload, Op.FILE)
+    assert (event["arg"], event["value"]) == (FileFlag.BDEV, 0)
+
+
+def test_what_reclaim_could_take_was_not_held_any_more(tmp_path: Path) -> None:
+    drawing = Drawing().alloc(0x11, WRITE).add(0x11, 0).alloc(0x10, GETBLK).add(0x10, 7, dev=BDEV, ino=0xFE00000)
+    drawing.wait(700).reclaim().remove(0x10, 7, dev=BDEV, ino=0xFE00000).free(0x10).reclaimed()
+    workload, _ = drawing.imported(tmp_path)
+    _, event = events_of(workload, Op.FILE)
+    assert event["arg"] == FileFlag.BDEV | FileFlag.JOURNAL
+    assert 700_000 <= event["value"] <= 700_100
+
+
+def test_a_task_that_swaps_in_uses_what_it_passes(tmp_path: Path) -> None:
+    drawing = Drawing()
+    for pfn in range(0x10, 0x16):
+        drawing.alloc(pfn)
+    drawing.wait(5).reclaim()
+    for pfn in (0x12, 0x15):
+        drawing.swap_out(pfn).free(pfn)
+    drawing.reclaimed().wait(5).alloc(0x20, COPY).wait(5).alloc(0x21, COPY)
+    workload, _ = drawing.imported(tmp_path)
+    # Expect the first swap-in to be of page 2, past 0 and 1, and the second of page 5, past 3 and 4.
+    assert told(workload, Op.SPAWN) == [("TOUCH", 1, 0, 6), ("TOUCH", 1, 0, 3), ("TOUCH", 1, 3, 3)]
 
 
 def test_raw_reads_of_a_block_device_are_unmovable(tmp_path: Path) -> None:

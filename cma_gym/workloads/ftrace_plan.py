@@ -1,0 +1,155 @@
+"""The tables of the second pass: numbers of tasks and files, runs that may still grow, and what has been emitted."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from cma_gym.machine.events import event_dtype
+from cma_gym.workloads.ftrace_books import Books
+from cma_gym.workloads.ftrace_kinds import Code, Kind, Mark
+
+NONE = np.int64(-1)
+"""No number; a NumPy integer, since the compiler makes a version of a function for each distinct type it is given."""
+COMMIT_NS = 5_000_000_000
+"""ext4 commits its journal at least this often. Linux: JBD2_DEFAULT_MAX_COMMIT_AGE."""
+STREAMS = 3
+"""Runs of one task that grow side by side: of anonymous memory, of files, of kernel memory."""
+RUN_PAGES = 32
+"""Pages one decision can cover."""
+WALK_RUNS = 4
+"""Runs of pages that one swap-in can tell of, its own included."""
+
+run_dtype = np.dtype(
+    [
+        ("time", "i8"),
+        ("last", "i8"),
+        ("op", "i4"),
+        ("arg", "i4"),
+        ("value", "i4"),
+        ("nr", "i4"),
+        ("start", "i4"),  # first page, or NONE: numbers are given at the end
+        ("serial", "i4"),
+        ("pad", "i4"),
+        ("items", "i4", (RUN_PAGES,)),  # lives or file pages that wait for their number
+    ],
+    align=True,
+)
+"""Pages of one task that may still become one event."""
+
+space_dtype = np.dtype(
+    [
+        ("top", "i4"),  # numbers given out so far
+        ("free", "i4"),  # latest freed range, or -1
+        ("swapped", "i4"),  # lives in swap
+        ("walk", "i4"),  # number at which its latest swap-in was
+        ("state", "i4"),  # 0 not started, 1 alive, 2 ended
+        ("first", "i4"),  # index in Plan.at of its number 0
+    ],
+    align=True,
+)
+"""The numbers of one task, or of all files."""
+
+extent_dtype = np.dtype([("time", "i8"), ("start", "i4"), ("nr", "i4"), ("next", "i4"), ("pad", "i4")], align=True)
+
+
+numbered_life_dtype = np.dtype(
+    [
+        ("task", "i4"),
+        ("fpage", "i4"),
+        ("pad", "i4"),
+        ("number", "i4"),  # virtual page, NONE or WAITS
+        ("left", "i4"),
+        ("mark", "u2"),
+        ("arg", "u1"),
+        ("kind", "u1"),
+    ],
+    align=True,
+)
+"""`life_dtype`, with the two fields that end with the frames put to new use."""
+
+numbered_fpage_dtype = np.dtype([("number", "i4"), ("waits_in", "i4"), ("waits_for", "i4")], align=True)
+"""A file page: its number, NONE or WAITS; slot + 1 of the run that last took it, and that run's serial."""
+
+
+class Plan(NamedTuple):
+    """All tables of the second pass."""
+
+    event: np.ndarray
+    nr: np.ndarray
+    """[events, extents, runs] so far; then the events at the begin that only give placed pages their numbers."""
+    run: np.ndarray
+    space: np.ndarray
+    """Of each task; the last one is that of all files."""
+    extent: np.ndarray
+    life: np.ndarray
+    fpage: np.ndarray
+    task: np.ndarray
+    placed: np.ndarray
+    """Of each page with a place at the start: its virtual page, file page or handle; NONE where nothing names it."""
+    hold: np.ndarray
+    """Of each block-device page: how long the journal holds it from its reading on [us]."""
+    at: np.ndarray
+    """Of each number of each task: life + 1 of the anonymous page there, negative while it is in swap; 0: none."""
+
+
+def new_plan(books: Books, nr_placed: int) -> Plan:
+    """An empty plan for what identity found; the books' lives are taken over and lose their frames.
+
+    Args:
+        books: what identity found.
+        nr_placed: lives, the first ones, whose place at the start is known.
+    """
+    state = books.state[0]
+    nr_tasks, nr_lives, nr_fpages = int(state["nr_tasks"]), int(state["nr_lives"]), int(state["nr_fpages"])
+    code = books.action["code"][: int(state["nr_actions"])]
+    frees = int(np.count_nonzero((code == Code.FREE) | (code == Code.TRUNCATE)))
+    # Upper bounds; what is not used is never touched and takes no memory.
+    old = int(np.count_nonzero(books.life["mark"][:nr_lives] & Mark.OLD))
+    life = books.life[:nr_lives].view(np.ndarray).view(numbered_life_dtype)
+    life["number"] = NONE
+    fpage = np.zeros(nr_fpages, numbered_fpage_dtype)
+    fpage["number"] = NONE
+    space = np.zeros(nr_tasks + 1, space_dtype)
+    space["free"] = space["walk"] = NONE
+    anon = life["kind"] <= Kind.COPY
+    most = np.bincount(life["task"][anon], minlength=nr_tasks + 1)[: nr_tasks + 1]
+    space["first"][1:] = np.cumsum(most)[:-1]
+    walked = WALK_RUNS * int(np.count_nonzero(life["kind"] == Kind.COPY))
+    return Plan(
+        event=np.empty(len(code) + 2 * old + 2 * nr_tasks + walked + 1, event_dtype).view(np.recarray),
+        nr=np.zeros(4, np.int64),
+        run=np.zeros(nr_tasks * STREAMS, run_dtype).view(np.recarray),
+        space=space.view(np.recarray),
+        extent=np.empty(frees + old + 1, extent_dtype).view(np.recarray),
+        life=life.view(np.recarray),
+        fpage=fpage.view(np.recarray),
+        task=books.task[:nr_tasks],
+        placed=np.full(nr_placed, NONE, np.int32),
+        hold=journal_holds(books, nr_lives),
+        at=np.zeros(int(most.sum()) + 1, np.int32),
+    )
+
+
+def journal_holds(books: Books, nr_lives: int) -> np.ndarray:
+    """How long the journal holds each block-device page that is read [us].
+
+    Assumption: it holds what is read while files are being written, that is within a commit interval of a page that was
+    allocated by a write; until the next commit, at most. Where the recorded kernel reclaimed or moved the page before,
+    nobody held it any more. Without writes nothing is held.
+    """
+    actions = books.action[: int(books.state[0]["nr_actions"])]
+    cached = actions[actions["code"] == Code.CACHE]
+    kind, mark = books.life["kind"][cached["id"]], books.life["mark"][cached["id"]]
+    writes = cached["time"][(kind == Kind.FILE) & ((mark & Mark.WRITE) != 0)]
+    read = cached[kind == Kind.BDEV][::-1]
+    end = np.full(nr_lives, np.iinfo(np.int64).max)
+    let_go = actions[actions["code"] == Code.LET_GO][::-1]
+    end[let_go["id"]] = let_go["time"]
+    after = np.searchsorted(writes, read["time"] - COMMIT_NS)
+    beside = np.append(writes, np.iinfo(np.int64).max)[after] <= read["time"] + COMMIT_NS
+    hold = np.zeros(nr_lives, np.int32)
+    lasts = np.clip(end[read["id"]] - read["time"], 1000, COMMIT_NS) // 1000
+    hold[read["id"]] = np.where(beside, lasts, 0)
+    return hold

@@ -1,0 +1,252 @@
+"""Playing a recording on the machine of its start state, and looking at it at the moments when the kernel told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from cma_gym.machine.boot_state import boot_from, free_pages_of
+from cma_gym.machine.events import Op
+from cma_gym.machine.kernel import KernelConfig
+from cma_gym.machine.machine import new_machines
+from cma_gym.machine.result import demand_table
+from cma_gym.machine.step import load, rollout
+from cma_gym.machine.view import NR_VIEW
+from cma_gym.mm.mmzone import Holder, PageKind, VmEvent
+from cma_gym.policies.registry import PolicyError, System, get_system, systems
+from cma_gym.workloads.kernel_text import KernelText, KernelTextError
+from cma_gym.workloads.workload import Workload
+
+RULES: dict[int, tuple[str, ...]] = {
+    0: ("half_and_half",),
+    1: ("mainline_fallback",),
+    2: ("cma_first",),
+    3: ("page_cache_only", "gfp_page_cache"),
+    4: ("anonymous_only", "gfp_cma"),
+    5: ("page_cache_and_bdev", "gfp_page_cache"),
+    6: ("carve_out",),
+    7: ("zone_cma",),
+    8: ("page_cache_and_anonymous", "cma_first"),
+}
+"""Systems for each recorded policy number, the nearest first; the first one that there is stands for it."""
+OPEN_RULES = (0, 1, 2, 7)
+"""Policies that left mainline's two leaks open; under the others freed CMA pages skip the per-CPU lists, and neither
+compaction nor contiguous allocation moves pages into CMA."""
+_OPEN = {"cma_pcp": "shared", "compact_into_cma": True, "migrate_into_cma": True}
+_CLOSED = {"cma_pcp": "none", "compact_into_cma": False, "migrate_into_cma": False}
+SWAPPINESS = 100
+"""The recorded machines' setting; the kernel's text does not tell it (assumption for others)."""
+OCCUPANCY = ("free", "anon", "file", "bdev", "shmem", "zsmalloc", "held", "other")
+"""Kinds of the census of the CMA area."""
+_SCANNED = {
+    "free": ("free", "freeish"),
+    "anon": ("anon", "anonswap", "anonthp"),
+    "file": ("file",),
+    "bdev": ("bdev",),
+    "shmem": ("shmem",),
+    "zsmalloc": ("movops",),
+    "held": ("cma_held",),
+    "other": ("slab", "pgtable", "reserved", "other"),
+}
+_SIMULATED = {
+    "free": (PageKind.FREE,),
+    "anon": (PageKind.ANON,),
+    "file": (PageKind.FILE,),
+    "bdev": (PageKind.BDEV,),
+    "shmem": (PageKind.SHMEM,),
+    "zsmalloc": (PageKind.ZSMALLOC,),
+    "held": (PageKind.CMA,),
+}
+
+
+@dataclass
+class Look:
+    """The machine, recorded or simulated, at one moment."""
+
+    tag: str
+    time_s: float
+    free_pages: int
+    free_cma: int
+    occupancy: dict[str, float]
+    """Share of the area by kind [%]."""
+    counters: dict[str, int]
+    """vmstat counters since the start."""
+
+
+@dataclass
+class Outcome:
+    """One demand, recorded or simulated."""
+
+    tag: str
+    whole: bool
+    pieces: int
+    got: int
+    ok: bool
+    first_ok: bool
+    tries: int
+    latency_ms: float
+    blamed: dict[str, int] = field(default_factory=dict)
+    """Refusals by kind of page."""
+    holders: dict[str, int] = field(default_factory=dict)
+    """Refusals by kind and holder (simulated), or by stage, kind and flags (recorded)."""
+
+
+@dataclass
+class Side:
+    """What one of the two machines did."""
+
+    looks: list[Look]
+    outcomes: list[Outcome]
+    totals: dict[str, int]
+
+
+def rule_for(policy: int) -> tuple[System, dict[str, Any]]:
+    """The system that stands for a recorded policy number, and switches of its kernel.
+
+    Raises:
+        PolicyError: there is none.
+    """
+    if policy not in RULES:
+        known = ", ".join(str(number) for number in RULES)
+        raise PolicyError(f"the recording was made under policy {policy}; known are {known} (name a system: --system)")
+    name = next((name for name in RULES[policy] if name in systems()), RULES[policy][-1])
+    return get_system(name), _OPEN if policy in OPEN_RULES else _CLOSED
+
+
+def kernel_of(system: System, workload: Workload, more: dict[str, Any]) -> KernelConfig:
+    """The kernel that a recording is replayed on: an emulated machine's costs, and what the rule needs."""
+    base = {"cost_profile": "emulated", "swappiness": SWAPPINESS, **workload.meta.get("kernel", {})}
+    return KernelConfig.for_profile("v6_12", **{**base, **system.kernel, **more})
+
+
+def play(text: KernelText, workload: Workload, system: System, kernel: KernelConfig) -> Side:
+    """Boot from the start state and run the whole recording, looking at the machine before each demand and at the end.
+
+    Raises:
+        KernelTextError: the workload has no start state.
+    """
+    start = workload.start
+    if start is None:
+        raise KernelTextError(f"{text.path}: workload {workload.name} was imported without it; import it again")
+    if kernel.zone_cma:
+        start = start.with_own_zone()
+    nr_cpus = text.boot.number("ncpu", 2)
+    mems = new_machines(1, start.spec(nr_cpus), workload.nr_vpages, workload.nr_fpages, workload.nr_tasks)
+    boot_from(mems, 0, start, nr_cpus, kernel)
+    events = workload.events.view(np.recarray)
+    asked = [int(index) for index in np.flatnonzero(workload.events["op"] == Op.DEMAND)]
+    looks, done = [], 0
+    for index in [*asked, len(events)]:
+        load(mems, 0, done, index)
+        rollout(mems, 0, events, system.decide, system.param_array(), np.zeros(NR_VIEW, np.int64))
+        tag = text.demands[int(events[index]["start"])].tag if index < len(events) else "end"
+        looks.append(_look(mems[0], tag))
+        done = index
+    return Side(looks, _outcomes(mems[0], text), _counters(mems[0]))
+
+
+def _counters(mem: Any) -> dict[str, int]:
+    counters = {event.name.lower(): int(mem["vm_event"][event]) for event in VmEvent}
+    for name in ("pgscan", "pgsteal"):
+        counters[name] = counters[f"{name}_kswapd"] + counters[f"{name}_direct"]
+    counters["kswapd_wakes"] = counters["kswapd_wake"]
+    return counters
+
+
+def _look(mem: Any, tag: str) -> Look:
+    census = mem["cma"]["occupancy"]
+    total = max(1, int(mem["cma"]["nr_pages"]))
+    shares = {name: 100 * sum(int(census[kind]) for kind in kinds) / total for name, kinds in _SIMULATED.items()}
+    shares["other"] = 100 - sum(shares.values())
+    free, free_cma = free_pages_of(mem)
+    return Look(tag, int(mem["clock"]) / 1e9, free, free_cma, shares, _counters(mem))
+
+
+def _outcomes(mem: Any, text: KernelText) -> list[Outcome]:
+    outcomes = []
+    for record in demand_table(mem):
+        asked = text.demands[int(record["id"])]
+        blamed = {kind.name.lower(): int(record["blamed"][kind].sum()) for kind in PageKind}
+        holders = {
+            f"{kind.name.lower()}:{holder.name.lower()}": int(record["blamed"][kind, holder])
+            for kind in PageKind
+            for holder in Holder
+        }
+        outcomes.append(
+            Outcome(
+                tag=asked.tag,
+                whole=asked.whole,
+                pieces=int(record["pieces"]),
+                got=int(record["got"]),
+                ok=bool(record["ok"]),
+                first_ok=bool(record["first_ok"]),
+                tries=int(record["tries"]),
+                latency_ms=float(record["latency_ns"]) / 1e6,
+                blamed={name: count for name, count in blamed.items() if count},
+                holders={name: count for name, count in holders.items() if count},
+            )
+        )
+    order = {demand.tag: index for index, demand in enumerate(text.demands)}
+    return sorted(outcomes, key=lambda outcome: order[outcome.tag])
+
+
+def recorded(text: KernelText, start_s: float, wakes: int) -> Side:
+    """What the recorded machine did, in the same form.
+
+    Args:
+        text: what the kernel said.
+        start_s: time of the recording's first event [s], from which times count.
+        wakes: how often the trace shows kswapd woken up.
+    """
+    looks = [_recorded_look(text, index, start_s) for index in range(len(text.snaps()))]
+    outcomes = []
+    for demand in text.demands:
+        if not demand.attempts:
+            continue
+        told = demand.blamed()
+        blamed: dict[str, int] = {}
+        for key, count in told.items():
+            kind = key.partition(":")[2].partition("+")[0]
+            blamed[kind] = blamed.get(kind, 0) + count
+        outcomes.append(
+            Outcome(
+                tag=demand.tag,
+                whole=demand.whole,
+                pieces=demand.pieces,
+                got=demand.got,
+                ok=demand.ok,
+                first_ok=demand.first_ok,
+                tries=demand.tries,
+                latency_ms=demand.latency_ms,
+                blamed=blamed,
+                holders=told,
+            )
+        )
+    totals = _since(text.stop.vmstat, text) if text.stop.vmstat else dict(looks[-1].counters) if looks else {}
+    return Side(looks, outcomes, totals | {"kswapd_wakes": wakes})
+
+
+def _since(vmstat: dict[str, int], text: KernelText) -> dict[str, int]:
+    """Counters since the start; those of all zones under one name too."""
+    before = text.start.vmstat
+    counters = {name: vmstat.get(name, 0) - before.get(name, 0) for name in before.keys() | vmstat.keys()}
+    counters["allocstall"] = sum(count for name, count in counters.items() if name.startswith("allocstall_"))
+    for name in ("pgscan", "pgsteal"):
+        counters[name] = counters.get(f"{name}_kswapd", 0) + counters.get(f"{name}_direct", 0)
+    return counters
+
+
+def _recorded_look(text: KernelText, index: int, start_s: float) -> Look:
+    snap = text.snaps()[index]
+    total = max(1, snap.scan.get("count", 1))
+    shares = {name: 100 * sum(snap.scan.get(kind, 0) for kind in kinds) / total for name, kinds in _SCANNED.items()}
+    return Look(
+        tag=snap.tag,
+        time_s=snap.time_s - start_s,
+        free_pages=snap.vmstat.get("nr_free_pages", 0),
+        free_cma=snap.vmstat.get("nr_free_cma", 0),
+        occupancy=shares,
+        counters=_since(snap.vmstat, text),
+    )

@@ -1,0 +1,119 @@
+"""A recording replayed beside itself: the arithmetic of the report, and the verb as a user meets it."""
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "workloads"))
+
+from drawn_kernel import AREA_PAGES, kernel_text
+from drawn_trace import COPY, Drawing
+
+from cma_gym.policies.registry import PolicyError
+from cma_gym.workloads.kernel_text import read_kernel_text
+from experiments.__main__ import main
+from experiments.replay_report import AIMED_TOTALS, TOTALS, ratio, report, verdicts
+from experiments.replay_run import OCCUPANCY, RULES, Look, Outcome, Side, recorded, rule_for
+
+
+def side(first_ok: list[bool], anon: float, totals: dict[str, int]) -> Side:
+    looks = [
+        Look(f"W{i}", float(i), 100, 50, {kind: 0.0 for kind in OCCUPANCY} | {"anon": anon, "free": 100 - anon}, {})
+        for i in range(len(first_ok))
+    ]
+    outcomes = [Outcome(f"W{i}", True, 1, 1, True, first, 1, 5.0) for i, first in enumerate(first_ok)]
+    return Side(looks, outcomes, totals)
+
+
+def test_verdicts() -> None:
+    told = side([True, True, False, True, False], 60.0, dict.fromkeys(AIMED_TOTALS, 1000))
+    same = side([True, True, False, True, True], 74.0, dict.fromkeys(AIMED_TOTALS, 501))
+    assert [verdict.met for verdict in verdicts(told, same)] == [True] * 6
+    worse = side([True, True, False, False, True], 76.0, dict.fromkeys(AIMED_TOTALS, 2001))
+    found = verdicts(told, worse)
+    assert [verdict.met for verdict in found] == [False] * 6
+    assert found[0].value == pytest.approx(0.6)
+    assert found[1].value == pytest.approx(16.0)
+
+
+def test_a_demand_that_was_not_made_is_not_alike() -> None:
+    told, simulated = side([True, True], 60.0, {}), side([True], 60.0, {})
+    assert verdicts(told, simulated)[0].value == pytest.approx(0.5)
+
+
+def test_ratios_of_next_to_nothing() -> None:
+    assert ratio(3, 0) == 1.0
+    assert ratio(1000, 0) == math.inf
+    assert ratio(50, 100) == 0.5
+
+
+def test_the_recorded_side(tmp_path: Path) -> None:
+    (tmp_path / "a.kernel.txt").write_text(kernel_text())
+    told = recorded(read_kernel_text(tmp_path / "a.kernel.txt"), 5.0, wakes=7)
+    assert [look.tag for look in told.looks] == ["W0", "P1", "end"]
+    assert told.looks[1].occupancy["free"] == pytest.approx(100 * 600 / AREA_PAGES)
+    assert told.looks[1].time_s == pytest.approx(2.0)
+    assert told.looks[2].counters["pswpout"] == 40
+    assert told.outcomes[0].blamed == {"bdev": 2, "anon": 1}
+    assert (told.totals["pgscan"], told.totals["allocstall"], told.totals["kswapd_wakes"]) == (600, 5, 7)
+
+
+def test_every_measured_policy_has_a_rule() -> None:
+    for policy in RULES:
+        system, switches = rule_for(policy)
+        assert system.name in RULES[policy]
+        assert switches["compact_into_cma"] == (policy in (0, 1, 2, 7))
+    with pytest.raises(PolicyError, match="under policy 42"):
+        rule_for(42)
+
+
+def drawn() -> Drawing:
+    drawing = Drawing()
+    for pfn in range(0x400, 0x480):
+        drawing.alloc(pfn)
+    drawing.wait(5).reclaim().swap_out(0x400).free(0x400).reclaimed().wait(5).alloc(0x500, COPY)
+    return drawing.wait(3000).alloc(0x501)
+
+
+@pytest.mark.parametrize("policy", [0, 7])
+def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str], policy: int) -> None:
+    trace, out = tmp_path / "phone.ftrace", tmp_path / "phone.json"
+    trace.write_text(drawn().text())
+    (tmp_path / "phone.kernel.txt").write_text(kernel_text(boot=f"policy={policy} wl=drawn seed=3 ncpu=2"))
+    assert main(["replay", str(trace), "--json", str(out)]) == 0
+    facts = json.loads(out.read_text())
+    assert facts["recording"]["policy"] == policy
+    assert facts["kernel"]["cost_profile"] == "emulated"
+    assert [demand["tag"] for demand in facts["demands"]] == ["W0", "P1"]
+    assert facts["demands"][0]["simulated"]["ok"]
+    assert set(facts["totals"]) == set(TOTALS)
+    assert [verdict["aim"] for verdict in facts["verdicts"]] == ["first_try", "occupancy", *AIMED_TOTALS]
+    assert [moment["tag"] for moment in facts["moments"]] == ["W0", "P1", "end"]
+    shown = capsys.readouterr().out
+    assert "first_try" in shown
+    assert f"policy {policy}" in shown
+
+
+def test_what_is_missing_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trace = tmp_path / "phone.ftrace"
+    trace.write_text(drawn().text())
+    assert main(["replay", str(trace)]) == 2
+    assert "there is no phone.kernel.txt beside it" in capsys.readouterr().err
+    (tmp_path / "phone.kernel.txt").write_text(kernel_text().replace("MAP-BEGIN", ""))
+    assert main(["replay", str(trace)]) == 2
+    captured = capsys.readouterr().err
+    assert "no section MAP" in captured
+    assert captured.count("\n") == 1
+    (tmp_path / "phone.kernel.txt").write_text(kernel_text())
+    assert main(["replay", str(trace), "--kernel", "{"]) == 2
+    assert "not JSON" in capsys.readouterr().err
+    assert main(["replay", str(trace), "--kernel", '{"swapiness": 1}']) == 2
+    assert "swappiness" in capsys.readouterr().err
+
+
+def test_the_report_is_json_plain() -> None:
+    told = side([True], 60.0, {"pswpin": 10})
+    assert json.dumps(report(told, told))
