@@ -48,31 +48,35 @@ _EMULATED: dict[Cost, int] = {
 """The slow machine of the public recordings: Linux 6.12 on two emulated CPUs, all busy. "Gap" is the time between two
 consecutive events of one task in a recording (its median; the middle four fifths in brackets), where nothing else of
 that task lies between; one traced event takes at most 1 us (gap of two mm_page_free: 1 us [0-5]). "Measured" is
-measured.csv, which was not traced. Work of ordinary tasks is CPU and device time alone, as the simulator has them take
-turns itself; work of a demand, during which it lets nobody else run, is elapsed time on the busy machine.
+measured.csv, which was not traced. Work of ordinary tasks is CPU and device time alone, as the simulator has them
+take turns itself; work of a demand, during which it lets nobody else run, is elapsed time on the busy machine.
 
 FAULT: gap of two GFP_HIGHUSER_MOVABLE|__GFP_ZERO allocations 7.0 us [5-9] in all three recordings (n = 646,000), less
 half an event; includes the program's own writing of the page.
 COPY: assumption; no event tells a copy-on-write from a swap-in, and fork is rare there.
 RECLAIM_SCAN: time between two mm_vmscan_lru_shrink_inactive of one task by least absolute deviations over pages kept,
-file pages reclaimed and pages written: 1.0, 1.2 and 1.6 us a page kept; batches that reclaimed nothing: 1.2 (quartile).
-RECLAIM_DROP: batches of 16 and more file pages that were all reclaimed: 5.4, 5.4 and 7.1 us a page, less the scan (least
-absolute deviations: 5.0, 5.7, 6.8). Measured, 28 successful demands of policies 3 and 5: 4.7 (lower quartile).
+file pages reclaimed and pages written: 1.0, 1.2 and 1.6 us a page kept; batches that reclaimed nothing: 1.2
+(quartile).
+RECLAIM_DROP: batches of 16 and more file pages that were all reclaimed: 5.4, 5.4 and 7.1 us a page, less the scan
+(least absolute deviations: 5.0, 5.7, 6.8). Measured, 28 successful demands of policies 3 and 5: 4.7 (lower quartile).
 ZRAM_OUT: gap of two mm_vmscan_write_folio 37, 45 and 47 us [33-75], less the scan: unmap, compress, store, free.
-ZRAM_IN: gap of two GFP_HIGHUSER_MOVABLE allocations without __GFP_ZERO 20, 22 and 24 us [16-60] (n = 77,000), less FAULT.
-FLASH_READ: from the first mm_filemap_add_to_page_cache of a burst of 8 and more consecutive pages (27-32 typically, 3 us
-a page of CPU) to the task's next event, by page: lower quartile 15, 15 and 16 us; the median, 40-57, has waiting for a CPU.
+ZRAM_IN: gap of two GFP_HIGHUSER_MOVABLE allocations without __GFP_ZERO 20, 22 and 24 us [16-60] (n = 77,000), less
+FAULT.
+FLASH_READ: from the first mm_filemap_add_to_page_cache of a burst of 8 and more consecutive pages (27-32 typically, 3
+us a page of CPU) to the task's next event, by page: lower quartile 15, 15 and 16 us; the median, 40-57, has waiting
+for a CPU.
 FLASH_WRITE: assumption: as reading. Writeback leaves no event, and next to no page was found under it.
-MIGRATE: measured, whole area, first try, more than 5000 anonymous pages, less 20 ms and 6 us a file page: 42 us a page
-(quartiles 28 and 65, n = 90). Half of that (54 % and 48 % in apps and meta) is direct reclaim, which is charged by
-itself; where half as many ordinary pages were free, apps took 20. CPU time alone, from gaps of two full
-mm_migrate_pages batches, is 11 us [7.5-].
-ISOLATE_PAGE, DRAIN: measured, never lent (policy 6): whole area 23 ms (n = 38), a piece of 2560 pages 8.6 ms (n = 36);
-the difference is 0.48 us a page (with ISOLATE_BLOCK), the rest 7.4 ms. cma_alloc_start to the task's next event: 7-16 ms.
-ISOLATE_BLOCK: the fastest never-lent whole area (2.7 ms for 64 blocks and 32,768 pages) and failing tries of 3-4 ms bound
-it by 40 us; one significant digit at best.
-COMPACT_SCAN: mm_compaction_begin to _end, all three recordings: 853 ms for 199,900 pages scanned and 7,932 moved, so 0.7
-to 3.8 us, by what a move is taken to cost; one digit."""
+MIGRATE: measured, whole area, first try, more than 5000 anonymous pages, less 20 ms and 6 us a file page: 42 us a
+page (quartiles 28 and 65, n = 90). Half of that (54 % and 48 % in apps and meta) is direct reclaim, which is charged
+by itself; where half as many ordinary pages were free, apps took 20. CPU time alone, from gaps of two full
+mm_migrate_pages batches, is 11 us [7.5-16 in the first three quarters].
+ISOLATE_PAGE, DRAIN: measured, never lent (policy 6): whole area 23 ms (n = 38), a piece of 2560 pages 8.6 ms (n =
+36); the difference is 0.48 us a page (with ISOLATE_BLOCK), the rest 7.4 ms. cma_alloc_start to the task's next event:
+7-16 ms.
+ISOLATE_BLOCK: the fastest never-lent whole area (2.7 ms for 64 blocks and 32,768 pages) and failing tries of 3-4 ms
+bound it by 40 us; one significant digit at best.
+COMPACT_SCAN: mm_compaction_begin to _end, all three recordings: 853 ms for 199,900 pages scanned and 7,932 moved, so
+0.7 to 3.8 us, by what a move is taken to cost; one digit."""
 
 COST_TABLES: dict[str, dict[Cost, int]] = {
     "phone": _PHONE,

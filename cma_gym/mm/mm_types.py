@@ -362,6 +362,7 @@ kernel = np.dtype(
         ("cost", "i8", (16,)),  # Cost, ns
         ("lmk_available", "i8"),  # pages; > 0: a killer in user space, below so much MemAvailable
         ("lmk_swap_free", "i8"),  # pages; the same, below so much free swap
+        ("zs_half", "i8"),  # half of what is swapped does not compress
     ],
     align=True,
 )

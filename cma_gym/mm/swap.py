@@ -16,6 +16,7 @@ from cma_gym.mm.mmzone import (
     KIND_ZSMALLOC,
     MIGRATE_MOVABLE,
     NO_PAGE,
+    NR_ZSPAGE_CLASSES,
     SWAP_ENTRY,
     Cost,
     PageKind,
@@ -32,9 +33,14 @@ ZS_CLASS_OF_16 = (0, 0, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 4)
 
 
 @jit
-def size_class(owner):
-    """Size class of a page's compressed content. Model: fixed by who owns it, so that it is the same in every run."""
+def size_class(mem, owner):
+    """Size class of a page's compressed content.
+
+    Model: fixed by who owns it, so that it is the same in every run.
+    """
     mixed = (owner * 40503 + 12345) & 0x7FFFFFFF
+    if mem.kernel.zs_half:
+        return (mixed >> 12 & 1) * (NR_ZSPAGE_CLASSES - 1)
     return ZS_CLASS_OF_16[(mixed >> 9) & 15]
 
 
@@ -125,7 +131,7 @@ def swap_out(mem, cpu, pfn, age):
     slot = np.int64(mem.node.swap_free_head)
     following = mem.swap[slot].vpn
     charge(mem, Cost.ZRAM_OUT, 1)
-    if not zs_store(mem, cpu, slot, size_class(owner)):
+    if not zs_store(mem, cpu, slot, size_class(mem, owner)):
         return False
     mem.node.swap_free_head = following
     mem.node.nr_swap_free -= 1

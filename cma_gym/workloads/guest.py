@@ -10,7 +10,8 @@ from cma_gym.workloads.registry import family
 from cma_gym.workloads.scenario import Scenario
 
 DEMANDS = Camera(warmup_s=6, count=6, gap_s=2.5, hold_s=0.3, app_percent=0, align_order=9)
-"""Demands of the guest's driver: the first after some 6 s of apps; then it waits 1.3 s after each (measured.csv: t_s)."""
+"""Demands of the guest's driver: the first after some 6 s of apps, then one 1.3 s after the end of the last (measured:
+column t_s). Here they come at a steady pace, of the faster policies."""
 INIT = System(heap_percent=0.85, locked_percent=0.81, file_percent=0.5, period_s=1)
 """The guest's init: 1063 locked pages (nr_mlock), and some 600 of its file."""
 

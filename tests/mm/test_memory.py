@@ -225,7 +225,7 @@ def test_objects_are_packed_into_pages_by_size_class():
     m.touch(1, 0, 120)
     swap_out_everything(m)
     raw = getattr(size_class, "py_func", size_class)
-    classes = np.bincount([raw(EACH + n) for n in range(120)], minlength=5)
+    classes = np.bincount([raw(m.mem, EACH + n) for n in range(120)], minlength=5)
     pages = sum(-(-int(count) // size) for count, size in zip(classes, ZS_OBJECTS, strict=True))
     assert m.kinds() == {"z": pages}
     assert m.mem["node"]["nr_zspages"] == pages
