@@ -105,7 +105,7 @@ class Tiny:
             mem["node"]["totalreserve_pages"] = 0
         if pcp is not None:
             mem["zones"]["pcp"]["batch"], mem["zones"]["pcp"]["high"] = pcp
-        mem["task"][1] = (1, 0, EACH, EACH, 0, 0, 0)
+        mem["task"][1] = (1, 0, EACH, EACH, 0, 0, 0, 0)
         self.next_vpage = PAINTED
         self.next_fpage = 0
 
