@@ -1,7 +1,7 @@
 """Measurements of a real kernel: what the policy numbers stand for, and reading a measured.csv.
 
-One row is one CMA demand: policy, workload, seed, ram_mb, cma_mb, kind (whole or pieces), ok, first_try_ok, total_ms, and
-counts of the kernel before the demand: cma_free and vm_pswpout among others (columns that are missing leave gaps).
+One row is one CMA demand: policy, workload, seed, ram_mb, cma_mb, kind (whole or pieces), ok, first_try_ok, total_ms,
+and counts of the kernel before the demand: cma_free and vm_pswpout among others (columns that are missing leave gaps).
 """
 
 from __future__ import annotations
@@ -29,11 +29,13 @@ SYSTEMS: dict[int, str] = {
 GUEST_KERNEL: dict[str, Any] = {
     "cost_profile": "emulated",
     "swappiness": 100,
+    "zram_content": "half",
     "lmk_available_permille": 60,
     "lmk_swap_free_permille": 30,
 }
 """Switches of the measured guest's kernel, besides a policy's own: 20-50 times slower than hardware, swappiness 100, a
-killer in user space below 6 % of RAM available or with swap nearly full (3 %: assumption)."""
+killer in user space below 6 % of RAM available or with swap nearly full (3 %: assumption); half of what it
+swaps does not compress (0.5 zsmalloc pages were taken for each page swapped out in the recordings)."""
 _NUMBERS = ("policy", "seed", "ram_mb", "cma_mb")
 _KINDS = ("whole", "pieces")
 _WORKLOADS = CONFIGS / "workloads" / "measured"

@@ -72,11 +72,16 @@ def units_for(measured: Sequence[Demand], seeds: Sequence[int]) -> list[RankUnit
 
 
 def figures(
-    measured: Sequence[Demand], model: Sequence[Demand], rows: Sequence[Row], pairs: Sequence[Pair], signs: Sequence[Sign]
+    measured: Sequence[Demand],
+    model: Sequence[Demand],
+    rows: Sequence[Row],
+    pairs: Sequence[Pair],
+    signs: Sequence[Sign],
 ) -> dict[str, Any]:
     """Everything that is printed, for programs."""
+    numbers = _numbers(measured)
     return {
-        "cells": [_cell(measured, model, workload, policy) for workload in labels(measured) for policy in _numbers(measured)],
+        "cells": [_cell(measured, model, workload, policy) for workload in labels(measured) for policy in numbers],
         "pairs": [_pair(pair) for pair in pairs],
         "agreement": agreement(pairs),
         "trade_off": [vars(sign) for sign in signs],
@@ -138,7 +143,11 @@ def correlations(measured: Sequence[Demand], model: Sequence[Demand]) -> dict[st
 
 
 def show(
-    measured: Sequence[Demand], model: Sequence[Demand], rows: Sequence[Row], pairs: Sequence[Pair], signs: Sequence[Sign]
+    measured: Sequence[Demand],
+    model: Sequence[Demand],
+    rows: Sequence[Row],
+    pairs: Sequence[Pair],
+    signs: Sequence[Sign],
 ) -> None:
     """Print the shares, the pairs that differ, the trade-off."""
     for kind in _KINDS:

@@ -12,7 +12,10 @@ from experiments.measured import Demand
 
 SIGNIFICANT = 0.1
 POOLED = "all"
-MEASURES: dict[str, Callable[[Demand], bool]] = {"first": lambda demand: demand.first, "three": lambda demand: demand.ok}
+MEASURES: dict[str, Callable[[Demand], bool]] = {
+    "first": lambda demand: demand.first,
+    "three": lambda demand: demand.ok,
+}
 """Success at the first try, and within three."""
 
 

@@ -91,7 +91,7 @@ class FileFlag(IntEnum):
     """The journal takes a reference on the buffers for `value` microseconds (FACTS B3, kernel fact 1)."""
     WRITABLE = 64
     """The file is open for writing."""
-    COLD = 256
+    COLD = 512
     """As TouchFlag.COLD."""
     UNMOVABLE = 128
     """With BDEV: not through the movable path: reads of the raw device, and with METADATA the superblock and group

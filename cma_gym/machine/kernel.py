@@ -66,6 +66,9 @@ class KernelConfig(BaseModel):
     of RAM [1/1000], as the recorded guest's (60), or when swap is nearly full."""
     lmk_swap_free_permille: int = Field(default=0, ge=0, le=1000)
     """Free swap below which that killer acts, too [1/1000 of the swap device]."""
+    zram_content: Literal["mixed", "half"] = "mixed"
+    """What is swapped: compresses 2.9 times in the mean; or, as the recorded guest's heaps, half of it not at all and
+    the rest eightfold."""
     cost_profile: CostProfile = "phone"
     """Kind of machine whose cost table holds (machine/costs.py)."""
     swap_backend: Literal["zram", "disk"] = "zram"
@@ -132,6 +135,7 @@ class KernelConfig(BaseModel):
         nr_swap = spec.nr_pages * spec.zram_percent // 100
         record["lmk_available"] = self.lmk_available_permille * spec.nr_pages // 1000
         record["lmk_swap_free"] = self.lmk_swap_free_permille * nr_swap // 1000
+        record["zs_half"] = self.zram_content == "half"
         table = self.cost_table()
         record["cost"][: len(table)] = table
 

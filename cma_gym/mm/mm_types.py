@@ -481,6 +481,7 @@ kernel = np.dtype(
         ("cma_alloc_retry_ns", "i8"),
         ("cma_alloc_bulk", "i8"),
         ("cpu_contention", "i8"),  # how much longer a driver's work takes on a shared CPU, in percent
+        ("zs_half", "i8"),  # half of what is swapped does not compress
     ],
     align=True,
 )

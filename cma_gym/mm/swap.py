@@ -18,6 +18,7 @@ from cma_gym.mm.mmzone import (
     KIND_ZSMALLOC,
     MIGRATE_MOVABLE,
     NO_PAGE,
+    NR_ZSPAGE_CLASSES,
     ON_DISK,
     SWAP_CLUSTER_MAX,
     SWAP_ENTRY,
@@ -37,9 +38,14 @@ ZS_CLASS_OF_16 = (0, 0, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 4)
 
 
 @jit
-def size_class(owner):
-    """Size class of a page's compressed content. Model: fixed by who owns it, so that it is the same in every run."""
+def size_class(mem, owner):
+    """Size class of a page's compressed content.
+
+    Model: fixed by who owns it, so that it is the same in every run.
+    """
     mixed = (owner * 40503 + 12345) & 0x7FFFFFFF
+    if mem.kernel.zs_half:
+        return (mixed >> 12 & 1) * (NR_ZSPAGE_CLASSES - 1)
     return ZS_CLASS_OF_16[(mixed >> 9) & 15]
 
 
@@ -146,7 +152,7 @@ def store(mem, cpu, pfn, slot, owner):
         submit_write(mem, pfn, Cost.SWAP_DISK_OUT)
         return True
     charge(mem, Cost.ZRAM_OUT, 1)
-    return zs_store(mem, cpu, slot, size_class(owner))
+    return zs_store(mem, cpu, slot, size_class(mem, owner))
 
 
 @jit

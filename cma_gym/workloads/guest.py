@@ -1,5 +1,7 @@
 """The programs of the guest that the recordings and the measured ranking come from."""
 
+from pydantic import Field
+
 from cma_gym.workloads.parts.camera import Camera
 from cma_gym.workloads.parts.guest_apps import GuestApps
 from cma_gym.workloads.parts.kernel_memory import KernelMemory, System
@@ -9,8 +11,9 @@ from cma_gym.workloads.parts.small_files import SmallFiles
 from cma_gym.workloads.registry import family
 from cma_gym.workloads.scenario import Scenario
 
-DEMANDS = Camera(warmup_s=6, count=6, gap_s=2.5, hold_s=0.3, app_percent=0, align_order=9)
-"""Demands of the guest's driver: the first after some 6 s of apps; then it waits 1.3 s after each (measured.csv: t_s)."""
+DEMANDS = Camera(warmup_s=6, count=8, gap_s=2.1, hold_s=0.3, app_percent=0, align_order=9)
+"""Demands of the guest's driver: the first after some 6 s of apps, then one 1.3 s after the end of the last (measured:
+column t_s). Here they come at a steady pace, of the faster policies."""
 INIT = System(heap_percent=0.85, locked_percent=0.81, file_percent=0.5, period_s=1)
 """The guest's init: 1063 locked pages (nr_mlock), and some 600 of its file."""
 
@@ -23,10 +26,16 @@ class Guest(Scenario):
     apps: GuestApps = GuestApps()
     system: System = INIT
     kernel_memory: KernelMemory = KernelMemory(peak_percent=0.5)
-    playback: Playback | None = None
-    clips: Clips | None = None
-    small_files: SmallFiles | None = None
-    pipes: SlowPipes | None = None
-    direct_io: DirectIo | None = None
-    registered: RegisteredBuffers | None = None
-    driver_pins: DriverPins | None = None
+    playback: Playback | None = Field(default=None, description="Media files that are played [part]; none by default.")
+    clips: Clips | None = Field(default=None, description="Clips that are recorded [part]; none by default.")
+    small_files: SmallFiles | None = Field(
+        default=None, description="Small files, and raw reads of the device [part]; none by default."
+    )
+    pipes: SlowPipes | None = Field(default=None, description="Pipes with slow readers [part]; none by default.")
+    direct_io: DirectIo | None = Field(default=None, description="Direct I/O [part]; none by default.")
+    registered: RegisteredBuffers | None = Field(
+        default=None, description="Registered buffers [part]; none by default."
+    )
+    driver_pins: DriverPins | None = Field(
+        default=None, description="A driver that holds pins [part]; none by default."
+    )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tiny import DMA32, EACH, LONG_NS, MOVABLE_ZONE, MS, Do, Tiny, swap_out_everything
 
-from cma_gym.machine.events import FileFlag, KallocFlag, Op
+from cma_gym.machine.events import FileFlag, KallocFlag, Op, TouchFlag
 from cma_gym.mm.mmzone import (
     NO_TASK,
     Cost,
@@ -226,7 +226,7 @@ def test_objects_are_packed_into_pages_by_size_class():
     m.touch(1, 0, 120)
     swap_out_everything(m)
     raw = getattr(size_class, "py_func", size_class)
-    classes = np.bincount([raw(EACH + n) for n in range(120)], minlength=5)
+    classes = np.bincount([raw(m.mem, EACH + n) for n in range(120)], minlength=5)
     pages = sum(-(-int(count) // size) for count, size in zip(classes, ZS_OBJECTS, strict=True))
     assert m.kinds() == {"z": pages}
     assert m.mem["node"]["nr_zspages"] == pages
@@ -355,6 +355,54 @@ def test_the_low_memory_killer_spares_who_has_page_cache():
     m.do(Do.DRAIN_LRU)
     m.do(Do.LOWMEM_SCAN)
     assert m.mem["node"]["pending_kill"] == NO_TASK
+
+
+@pytest.mark.parametrize(("available", "victim"), [(12, NO_TASK), (13, 2)])
+def test_a_killer_in_user_space_goes_by_available_memory(available, victim):
+    """Free CMA and page cache count as available; the task used longest ago dies."""
+    m = low_on_memory()
+    m.mem["kernel"]["lmk_available"] = available
+    m.do(Do.LOWMEM_SCAN)
+    assert m.mem["node"]["pending_kill"] == victim
+
+
+@pytest.mark.parametrize(("free", "victim"), [(64, NO_TASK), (65, 2)])
+def test_a_killer_in_user_space_acts_when_swap_is_nearly_full(free, victim):
+    m = low_on_memory()
+    m.mem["kernel"]["lmk_available"] = 1
+    m.mem["kernel"]["lmk_swap_free"] = free
+    m.do(Do.LOWMEM_SCAN)
+    assert m.mem["node"]["pending_kill"] == victim
+
+
+def test_a_start_on_condition_starts_what_was_killed_and_its_cold_part_happens_only_then():
+    m = Tiny(64)
+    m.spawn(2, 2)
+    m.touch(2, 0, 3)
+    again = (Op.SPAWN, 2, 2 * EACH, EACH, 2)
+    m.event(*again, value=7)
+    m.event(Op.TOUCH, 2, 2 * EACH + 8, 4, TouchFlag.WRITE | TouchFlag.COLD, value=7)
+    assert m.kinds() == {"a": 3}  # it ran, so nothing happened
+    m.event(Op.EXIT, 2)
+    m.do(Do.DRAIN_LRU)
+    m.event(*again, value=8)
+    m.event(Op.TOUCH, 2, 2 * EACH + 8, 4, TouchFlag.WRITE | TouchFlag.COLD, value=7)
+    assert m.kinds() == {}  # that belongs to the start that was none
+    m.event(Op.TOUCH, 2, 2 * EACH + 8, 4, TouchFlag.WRITE | TouchFlag.COLD, value=8)
+    m.event(Op.FILE, 2, 0, 2, FileFlag.COLD, value=8)
+    assert m.kinds() == {"a": 4, "f": 2}
+    m.validate()
+
+
+def test_half_of_what_the_guest_swaps_does_not_compress():
+    m = Tiny(256, nr_swap=200, zram_content="half")
+    m.touch(1, 0, 120)
+    swap_out_everything(m)
+    raw = getattr(size_class, "py_func", size_class)
+    classes = np.bincount([raw(m.mem, EACH + n) for n in range(120)], minlength=5)
+    assert 50 <= classes[0] <= 70 and classes[0] + classes[4] == 120
+    assert m.mem["node"]["nr_zspages"] == -(-int(classes[0]) // 8) + int(classes[4])
+    m.validate()
 
 
 def test_a_marked_task_is_ended_and_its_memory_free():

@@ -53,6 +53,26 @@ def test_gfp_cma_flags_zeroed_faults_and_copies_and_nothing_else():
     assert by_kind("gfp_cma", cma_busy=1, free_cma=0) == expected  # "always first", even while busy
 
 
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("page_cache_only", {RequestKind.FILE}),
+        ("page_cache_and_bdev", {RequestKind.FILE, RequestKind.BDEV}),
+        ("anonymous_only", {RequestKind.ANON, RequestKind.COW, RequestKind.SWAPIN}),
+        (
+            "page_cache_and_anonymous",
+            {RequestKind.FILE, RequestKind.ANON, RequestKind.COW, RequestKind.SWAPIN},
+        ),
+    ],
+)
+def test_selective_rules_go_by_kind_alone_and_close_both_leaks(name, kinds):
+    expected = {kind: Action.CMA_FIRST if kind in kinds else Action.NORMAL_ONLY for kind in RequestKind}
+    assert by_kind(name) == expected
+    assert by_kind(name, cma_busy=1, free_cma=0, owner_pinned=1) == expected
+    closed = {"cma_pcp": "none", "compact_into_cma": False, "migrate_into_cma": False}
+    assert get_system(name).kernel == closed
+
+
 def window(normal_pages, cma_pages, kind=RequestKind.FILE, reserve=9 * MB, ram=RAM, area=AREA):
     """GFP_PAGE_CACHE's answer with this much free memory outside (above the reserve) and inside the area.
 

@@ -32,11 +32,11 @@ class GuestApps(Part):
     action_gap_s: SecondsRange = Field(default=(0.1, 0.4), description="Time from one action to the next [s].")
     launch_s: SecondsRange = Field(
         default=(0.4, 1.2),
-        description="How long a launch takes its memory [s]; an unhindered one took 0.5 s on average in the recordings.",
+        description="How long a launch takes its memory [s]; unhindered ones took 0.5 s on average in the recordings.",
     )
     warm_s: SecondsRange = Field(default=(0.1, 0.5), description="How long an app touches its pages [s]; assumption.")
     background_s: Seconds = Field(
-        default=2, description="Mean time between two touches of an app in the background [s]; assumption."
+        default=5, description="Mean time between two touches of an app in the background [s]; assumption."
     )
     run_pages: int = Field(
         default=64, ge=1, le=4096, description="Longest run of pages that one event touches [pages]; assumption."
@@ -128,7 +128,8 @@ class _Launcher:
         runs = chop(files[half], pages[half], self.params.run_pages)
         self.stream.many(spread(time, span, len(runs[0])), Op.FILE, task.number, *runs, FileFlag.MAPPED)
         refilled = chosen[-SEGMENTS // 8 :]
-        self.stream.many(np.full(len(refilled), time + span), Op.UNMAP, task.number, starts[refilled], lengths[refilled])
+        times = np.full(len(refilled), time + span)
+        self.stream.many(times, Op.UNMAP, task.number, starts[refilled], lengths[refilled])
         for segment in refilled:
             self._touch(time + span, span // 4, task, starts[segment], lengths[segment], TouchFlag.WRITE)
 
