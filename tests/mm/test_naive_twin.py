@@ -84,3 +84,13 @@ def test_the_naive_twin_agrees(seed):
         trace.cma_release()
     trace.compare()
     assert trace.m.free() == 256
+
+
+def short_trace() -> None:
+    """What a broken core is shown to (mutations.py)."""
+    for seed in range(4):
+        trace = Trace(seed, ratio=(2, 0)[seed % 2])
+        for _ in range(150):
+            choice = int(trace.rng.choice(4, p=(0.62, 0.22, 0.1, 0.06)))
+            (trace.alloc, trace.free, trace.cma_alloc, trace.cma_release)[choice]()
+            trace.compare()
