@@ -28,6 +28,7 @@ class Mutation(NamedTuple):
     what: str
     module: str
     function: str
+    """Where the line is, if several functions of the module have it."""
     old: str
     new: str
     by: str
@@ -59,21 +60,23 @@ MUTATIONS = (
              "[ZoneStat.FREE_CMA]", "twin"),
     Mutation("a page leaves a per-CPU list uncounted", "pcp", "rmqueue_pcplist", "pcp.nr -= 1 << order", "pass",
              "life"),
-    Mutation("a drained page keeps its per-CPU mark", "pcp", "free_pcppages_bulk",
-             "mem.page[pfn].flag &= ~PageFlag.PCP", "mem.page[pfn ^ 1].flag |= PageFlag.PCP", "life"),
-    Mutation("a drained page stays on its list", "pcp", "free_pcppages_bulk", "list_del(mem, pfn)", "pass", "life"),
+    Mutation("a drained page is not freed", "pcp", "free_pcppages_bulk",
+             "free_one_page(mem, zone, pfn, order, get_pageblock_migratetype(mem, pfn))", "pass", "life"),
+    Mutation("drained pages go to the lists of one type", "pcp", "free_pcppages_bulk",
+             "free_one_page(mem, zone, pfn, order, get_pageblock_migratetype(mem, pfn))",
+             "free_one_page(mem, zone, pfn, order, 0)", "life"),
     Mutation("isolated pageblocks are never uncounted", "page_isolation", "unset_migratetype_isolate",
              "zone.nr_isolated_pageblocks -= 1", "pass", "life"),
-    Mutation("isolation is not undone", "contig_alloc", "alloc_contig_range",
-             "undo_isolate_page_range(mem, first, last)", "pass", "life"),
+    Mutation("isolation is not undone", "contig_alloc", "alloc_contig_range", "undo_isolate_page_range(mem, ",
+             "(lambda *args: None)(mem, ", "life"),
     Mutation("a release forgets its last page", "cma", "cma_release", "for frame in range(pfn, pfn + nr_pages):",
              "for frame in range(pfn, pfn + nr_pages - 1):", "life"),
     Mutation("a release frees every page twice", "cma", "cma_release", "for frame in range(pfn, pfn + nr_pages):",
              "for frame in [*range(pfn, pfn + nr_pages)] * 2:", "life"),
-    Mutation("a failed place keeps its bits", "cma", "cma_alloc", "set_bitmap(mem, pfn, nr_pages, False)", "pass",
-             "life"),
-    Mutation("the search skips places", "cma", "cma_alloc", "start = place + (1 << align_order)",
-             "start = place + nr_pages", "twin"),
+    Mutation("bits of the bitmap are never cleared", "cma", "set_bitmap",
+             "mem.page[frame].flag &= ~PageFlag.CMA_BITMAP", "pass", "life"),
+    Mutation("buffers are aligned twice as coarsely", "cma", "find_next_zero_area", "align = (1 << align_order) - 1",
+             "align = (2 << align_order) - 1", "twin"),
     Mutation("a migrated page leaves one sharer behind", "rmap", "remap", "vpn = np.int64(mem.pte[vpn].next)",
              "vpn = NO_PAGE", "life"),
     Mutation("a mapping is not counted", "rmap", "add_rmap", "page.mapcount += 1", "pass", "life"),
@@ -110,19 +113,37 @@ MUTATIONS = (
 )
 
 
+def target(mutation: Mutation) -> Callable[..., Any]:
+    """The function to break: the named one, or the only one of its module that has the line.
+
+    Raises:
+        LookupError: the line is nowhere, or in several functions.
+    """
+    module = importlib.import_module(f"cma_gym.mm.{mutation.module}")
+    having = {
+        name: value
+        for name, value in vars(module).items()
+        if inspect.isfunction(value)
+        and value.__module__ == module.__name__
+        and inspect.getsource(value).count(mutation.old) == 1
+    }
+    if mutation.function in having:
+        return having[mutation.function]
+    if len(having) != 1:
+        raise LookupError(
+            f"{len(having)} functions of {mutation.module} have {mutation.old!r}; write the mutation "
+            f"{mutation.what!r} anew for what the core is now"
+        )
+    return next(iter(having.values()))
+
+
 @contextmanager
 def broken(mutation: Mutation) -> Iterator[None]:
     """The core with this mutation."""
-    module = importlib.import_module(f"cma_gym.mm.{mutation.module}")
-    original = getattr(module, mutation.function)
+    original = target(mutation)
     source = textwrap.dedent(inspect.getsource(original))
-    if source.count(mutation.old) != 1:
-        raise LookupError(
-            f"{mutation.module}.{mutation.function} has {source.count(mutation.old)} times {mutation.old!r}; write the "
-            f"mutation {mutation.what!r} anew for what the function is now"
-        )
     scope: dict[str, Any] = {}
-    exec(compile(source.replace(mutation.old, mutation.new), f"<{mutation.what}>", "exec"), module.__dict__, scope)
+    exec(compile(source.replace(mutation.old, mutation.new), f"<{mutation.what}>", "exec"), original.__globals__, scope)
     users = [
         (user, name)
         for user in list(sys.modules.values())
@@ -130,7 +151,7 @@ def broken(mutation: Mutation) -> Iterator[None]:
         if value is original
     ]
     for user, name in users:
-        setattr(user, name, scope[mutation.function])
+        setattr(user, name, scope[original.__name__])
     try:
         yield
     finally:
@@ -183,7 +204,7 @@ def table(found: dict[str, str]) -> str:
     rows = ["| broken | in | noticed by | as |", "|---|---|---|---|"]
     for mutation in MUTATIONS:
         said = found[mutation.what].replace("machine 0 contradicts itself: ", "") or "NOT NOTICED"
-        rows.append(f"| {mutation.what} | `{mutation.module}.{mutation.function}` | {mutation.by} | {said} |")
+        rows.append(f"| {mutation.what} | `{mutation.module}.{target(mutation).__name__}` | {mutation.by} | {said} |")
     return "\n".join(rows)
 
 
