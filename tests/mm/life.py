@@ -58,6 +58,7 @@ def steps(m: Tiny) -> list[Callable[[], object]]:
         lambda: m.event(Op.EXIT, 2),
         lambda: m.event(Op.KFREE, 0, 0, EACH),
         lambda: m.event(Op.TRUNCATE, 0, 0, 128),
+        lambda: m.idle(5000 * MS),
         lambda: m.do(Do.DRAIN_LRU),
         lambda: m.do(Do.DRAIN),
     ]
