@@ -21,11 +21,15 @@ MAX_ORDER = 10
 class Naive:
     """Free blocks by first page, and the type of every pageblock."""
 
-    def __init__(self, nr_pages: int, cma_pages: int, block_order: int, cma_ratio: int) -> None:
+    def __init__(
+        self, nr_pages: int, cma_pages: int, block_order: int, cma_ratio: int, old_rules: bool = False
+    ) -> None:
         self.nr_pages = nr_pages
         self.area = range(nr_pages - cma_pages, nr_pages)
         self.block_order = block_order
         self.cma_ratio = cma_ratio
+        self.old_rules = old_rules
+        """Those of 4.6: only free pages count for a claim, and the largest block is stolen first."""
         self.types = [MOVABLE] * (nr_pages >> block_order)
         self.free: dict[int, int] = {}
         self.taken: set[int] = set()
@@ -120,7 +124,8 @@ class Naive:
                 return
             # The machine looks at one block of each order only; it may have met one that cannot be claimed.
             assert len(claimed) < len(foreign)
-        for have in range(order, MAX_ORDER + 1):
+        orders = range(order, MAX_ORDER + 1)
+        for have in reversed(orders) if self.old_rules else orders:
             foreign = self.foreign(kind, have)
             if foreign:
                 assert choice in foreign, f"{choice} is not one of {sorted(foreign)}"
@@ -137,11 +142,11 @@ class Naive:
         return set()
 
     def can_claim(self, pfn: int, kind: MigrateType) -> bool:
-        """Half of the block is free or (all used pages here are kernel memory) alike."""
+        """Half of the block is free or (all used pages here are kernel memory) alike; in 4.6 only free pages count."""
         start = pfn >> self.block_order << self.block_order
         size = 1 << self.block_order
         nr_free = sum(1 << order for head, order in self.free.items() if start <= head < start + size)
-        alike = size - nr_free if kind != MOVABLE and self.type_of(pfn) == MOVABLE else 0
+        alike = size - nr_free if kind != MOVABLE and self.type_of(pfn) == MOVABLE and not self.old_rules else 0
         return 2 * (nr_free + alike) >= size
 
     def is_free(self, pages: range) -> bool:

@@ -1,0 +1,221 @@
+"""Deliberately broken mechanisms, and what notices each: `python tests/mm/mutations.py` tries them and prints a table.
+
+A mutation replaces one line of one function of the core, in the uncompiled core (NUMBA_DISABLE_JIT=1), everywhere the
+function is known by name. Then what should notice runs: a short life of a tiny machine with validate() after each step
+and a count of lost pages at the end ("life"), the naive twin ("twin"), or a test by name ("module.test").
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import os
+import sys
+import textwrap
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+HERE = Path(__file__).resolve().parent
+
+
+class Mutation(NamedTuple):
+    """One line of the core, broken."""
+
+    what: str
+    module: str
+    function: str
+    """Where the line is, if several functions of the module have it."""
+    old: str
+    new: str
+    by: str
+    """What must notice it."""
+
+
+MUTATIONS = (
+    Mutation("free CMA pages are not counted", "page_alloc", "account_freepages",
+             "zone.vm_stat[ZoneStat.FREE_CMA] += nr_pages", "pass", "life"),
+    Mutation("isolated pages stay counted as free", "page_alloc", "move_freepages_block",
+             "account_freepages(zone, -(1 << order), old_type)", "pass", "life"),
+    Mutation("a split loses its smallest half", "page_alloc", "expand", "while high > low:", "while high > low + 1:",
+             "life"),
+    Mutation("freed blocks do not merge", "page_alloc", "free_one_page", "while order < NR_PAGE_ORDERS - 1:",
+             "while order < 0:", "life"),
+    Mutation("CMA blocks merge with ordinary ones", "page_alloc", "free_one_page",
+             "if not (migratetype_is_mergeable(migratetype) and migratetype_is_mergeable(buddy_type)):", "if False:",
+             "twin"),
+    Mutation("the census counts the wrong kind", "page_alloc", "set_page_kind", "mem.cma.occupancy[kind] += 1",
+             "mem.cma.occupancy[KIND_FREE] += 1", "life"),
+    Mutation("the largest block is split first", "page_alloc", "rmqueue_smallest",
+             "for current in range(order, NR_PAGE_ORDERS):", "for current in range(NR_PAGE_ORDERS - 1, order - 1, -1):",
+             "twin"),
+    Mutation("pageblocks are claimed although most is foreign", "page_alloc", "try_to_claim_block",
+             "if nr_free + alike < block >> 1:", "if False:", "twin"),
+    Mutation("CMA goes to requests without the right", "page_alloc", "rmqueue_buddy",
+             "cma = alloc_flags & ALLOC_CMA != 0 and", "cma =", "twin"),
+    Mutation("the half rule forgets its ratio", "page_alloc", "prefers_cma", "[ZoneStat.FREE_CMA] * ratio",
+             "[ZoneStat.FREE_CMA]", "twin"),
+    Mutation("a page leaves a per-CPU list uncounted", "pcp", "rmqueue_pcplist", "pcp.nr -= 1 << order", "pass",
+             "life"),
+    Mutation("a drained page is not freed", "pcp", "free_pcppages_bulk",
+             "free_one_page(mem, zone, pfn, order, get_pageblock_migratetype(mem, pfn))", "pass", "life"),
+    Mutation("drained pages go to the lists of one type", "pcp", "free_pcppages_bulk",
+             "free_one_page(mem, zone, pfn, order, get_pageblock_migratetype(mem, pfn))",
+             "free_one_page(mem, zone, pfn, order, 0)", "life"),
+    Mutation("isolated pageblocks are never uncounted", "page_isolation", "unset_migratetype_isolate",
+             "zone.nr_isolated_pageblocks -= 1", "pass", "life"),
+    Mutation("isolation is not undone", "contig_alloc", "alloc_contig_range", "undo_isolate_page_range(mem, ",
+             "(lambda *args: None)(mem, ", "life"),
+    Mutation("a release forgets its last page", "cma", "cma_release", "for frame in range(pfn, pfn + nr_pages):",
+             "for frame in range(pfn, pfn + nr_pages - 1):", "life"),
+    Mutation("a release frees every page twice", "cma", "cma_release", "for frame in range(pfn, pfn + nr_pages):",
+             "for frame in [*range(pfn, pfn + nr_pages)] * 2:", "life"),
+    Mutation("bits of the bitmap are never cleared", "cma", "set_bitmap",
+             "mem.page[frame].flag &= ~PageFlag.CMA_BITMAP", "pass", "life"),
+    Mutation("buffers are aligned twice as coarsely", "cma", "find_next_zero_area", "align = (1 << align_order) - 1",
+             "align = (2 << align_order) - 1", "twin"),
+    Mutation("a migrated page leaves one sharer behind", "rmap", "remap", "vpn = np.int64(mem.pte[vpn].next)",
+             "vpn = NO_PAGE", "life"),
+    Mutation("a mapping is not counted", "rmap", "add_rmap", "page.mapcount += 1", "pass", "life"),
+    Mutation("swap slots of an ended task stay in use", "rmap", "zap_pte", "swap_free(mem, cpu, slot)", "pass", "life"),
+    Mutation("a page that was not moved stays isolated", "migrate", "putback_folio",
+             "page.flag &= ~PageFlag.ISOLATED", "pass", "life"),
+    Mutation("a page leaves its LRU list uncounted", "lru", "lruvec_del_folio",
+             "update_lru_size(mem, np.int64(page.zone), folio_lru_list(page), -1)", "pass", "life"),
+    Mutation("a drained batch keeps its references", "lru", "lru_add_drain_cpu",
+             "mem.page[pfn].flag &= ~PageFlag.LRU_BATCH", "pass", "life"),
+    Mutation("a page is freed under its holders", "lru", "put_page",
+             "if page.flag & (PageFlag.LRU_BATCH | PageFlag.WRITEBACK) or page.pincount > 0:", "if False:", "life"),
+    Mutation("an orphan is not freed with its last reference", "page_ref", "expire_references",
+             "put_page(mem, 0, pfn)", "pass", "life"),
+    Mutation("references are not sorted by their end", "page_ref", "get_page",
+             "while slot > 0 and mem.pin[slot].expire < mem.pin[(slot - 1) // 2].expire:", "while False:", "life"),
+    Mutation("freed swap slots are not counted", "swap", "swap_free", "mem.node.nr_swap_free += 1", "pass", "life"),
+    Mutation("an empty zspage is kept", "swap", "zs_free", "free_pages(mem, cpu, pfn, 0)", "pass", "life"),
+    Mutation("cleaned pages stay counted as dirty", "writeback", "folio_cancel_dirty", "mem.node.nr_dirty -= 1", "pass",
+             "life"),
+    Mutation("writeback never ends for its page", "writeback", "end_oldest_writeback",
+             "mem.page[pfn].flag &= ~PageFlag.WRITEBACK", "pass", "life"),
+    Mutation("the watermark is not tested", "watermark", "zone_watermark_ok",
+             "if free <= mark + zone.lowmem_reserve[highest_zoneidx]:", "if False:",
+             "test_watermarks.test_what_a_request_may_use_of_the_reserve"),
+    Mutation("the lowmem reserve is not kept", "watermark", "zone_watermark_ok",
+             "if free <= mark + zone.lowmem_reserve[highest_zoneidx]:", "if free <= mark:",
+             "test_watermarks.test_the_lowmem_reserve_is_added_to_the_mark"),
+    Mutation("free CMA counts for everybody", "watermark", "zone_watermark_ok",
+             "free -= zone.vm_stat[ZoneStat.FREE_CMA]", "pass",
+             "test_watermarks.test_free_cma_counts_only_for_those_who_may_use_it"),
+    Mutation("pinned pages are moved", "migrate", "refusal", "if page.pincount > 0:", "if False:",
+             "test_contig.test_a_page_that_cannot_move_stops_the_attempt_at_its_batch"),
+)
+
+
+def target(mutation: Mutation) -> Callable[..., Any]:
+    """The function to break: the named one, or the only one of its module that has the line.
+
+    Raises:
+        LookupError: the line is nowhere, or in several functions.
+    """
+    module = importlib.import_module(f"cma_gym.mm.{mutation.module}")
+    having = {
+        name: value
+        for name, value in vars(module).items()
+        if inspect.isfunction(value)
+        and value.__module__ == module.__name__
+        and inspect.getsource(value).count(mutation.old) == 1
+    }
+    if mutation.function in having:
+        return having[mutation.function]
+    if len(having) != 1:
+        raise LookupError(
+            f"{len(having)} functions of {mutation.module} have {mutation.old!r}; write the mutation "
+            f"{mutation.what!r} anew for what the core is now"
+        )
+    return next(iter(having.values()))
+
+
+@contextmanager
+def broken(mutation: Mutation) -> Iterator[None]:
+    """The core with this mutation."""
+    original = target(mutation)
+    source = textwrap.dedent(inspect.getsource(original))
+    scope: dict[str, Any] = {}
+    exec(compile(source.replace(mutation.old, mutation.new), f"<{mutation.what}>", "exec"), original.__globals__, scope)
+    users = [
+        (user, name)
+        for user in list(sys.modules.values())
+        for name, value in list(vars(user).items())
+        if value is original
+    ]
+    for user, name in users:
+        setattr(user, name, scope[original.__name__])
+    try:
+        yield
+    finally:
+        for user, name in users:
+            setattr(user, name, original)
+
+
+def noticed(mutation: Mutation) -> str:
+    """What was noticed, in one line; empty if nothing."""
+    watch = _watcher(mutation.by)
+    with broken(mutation):
+        try:
+            watch()
+        except Exception as error:  # a broken core may fail in any way
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            text = " ".join(str(error).split()) or f"in {where.name}"
+            return f"{type(error).__name__}: {text}"[:120]
+    return ""
+
+
+def _watcher(by: str) -> Callable[[], None]:
+    import life
+    import test_naive_twin
+
+    if by == "life":
+        return life.run
+    if by == "twin":
+        return test_naive_twin.short_trace
+    module, _, name = by.partition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def try_all() -> dict[str, str]:
+    """What was noticed, by mutation."""
+    os.environ["NUMBA_DISABLE_JIT"] = "1"
+    sys.path[:0] = [str(HERE), str(HERE.parents[1])]
+    for by in ("life", "twin"):
+        _watcher(by)()  # nothing is wrong with the core as it is
+    found = {}
+    for mutation in MUTATIONS:
+        try:
+            found[mutation.what] = noticed(mutation)
+        except LookupError as error:
+            found[mutation.what] = f"LookupError: {error}"
+    return found
+
+
+def table(found: dict[str, str]) -> str:
+    """The table of docs/soundness.md."""
+    rows = ["| broken | in | noticed by | as |", "|---|---|---|---|"]
+    for mutation in MUTATIONS:
+        said = found[mutation.what].replace("machine 0 contradicts itself: ", "") or "NOT NOTICED"
+        rows.append(f"| {mutation.what} | `{mutation.module}.{target(mutation).__name__}` | {mutation.by} | {said} |")
+    return "\n".join(rows)
+
+
+def main() -> int:
+    """Try all mutations and print them; `--json FILE` also writes what was noticed."""
+    found = try_all()
+    print(table(found))
+    if sys.argv[1:2] == ["--json"]:
+        Path(sys.argv[2]).write_text(json.dumps(found), encoding="utf-8")
+    return int(not all(found.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
