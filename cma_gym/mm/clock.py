@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from cma_gym.mm.jit import jit
 from cma_gym.mm.page_ref import expire_references
+from cma_gym.mm.pcp import vmstat_update
 from cma_gym.mm.writeback import end_writebacks
 from cma_gym.mm.zonelist import nr_free_cma
 
@@ -34,3 +35,5 @@ def elapse(mem, ns):
         mem.node.kswapd_budget_ns = min(mem.node.kswapd_budget_ns + ns, KSWAPD_BUDGET_MAX_NS)
     expire_references(mem)
     end_writebacks(mem)
+    if mem.node.vmstat_next_ns <= mem.clock:
+        vmstat_update(mem)

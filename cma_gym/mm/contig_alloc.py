@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from cma_gym.mm.cleancache import cleancache_drop_range
 from cma_gym.mm.clock import charge, elapse
 from cma_gym.mm.jit import jit
 from cma_gym.mm.lru import lru_add_drain_all
@@ -230,6 +231,7 @@ def isolate_freepages_range(mem, start, end):
 def take_range(mem, cpu, start, end):
     """Work through a range whose pageblocks are isolated. 0, EBUSY or ENOMEM."""
     before = mem.work_ns
+    cleancache_drop_range(mem, start, end)
     drain_all_pages(mem)
     lru_add_drain_all(mem)
     charge(mem, Cost.DRAIN, 1)

@@ -38,6 +38,8 @@ SWAP_ENTRY = -2
 SHADOW_ENTRY = -3
 """Below NO_ENTRY, even entries are swap slots (SWAP_ENTRY - 2 * slot), odd ones shadows (SHADOW_ENTRY - 2 * age)."""
 SHADOW_MASK = (1 << 29) - 1
+CLEAN_ENTRY = SHADOW_ENTRY - 2 * (SHADOW_MASK + 1)
+"""From here downwards, odd entries of a file are pages of the cleancache (CLEAN_ENTRY - 2 * pfn)."""
 FILE_OWNER = -2
 """Owner of a shmem swap slot: FILE_OWNER - file page."""
 
@@ -129,6 +131,8 @@ class PageKind(IntEnum):
     CMA = 10
     """Handed to a device by cma_alloc()."""
     RESERVED = 11
+    CLEANCACHE = 12
+    """Copy of a clean file page that was evicted; nobody but the cleancache knows it (GCMA, FACTS A9.h)."""
 
 
 (
@@ -144,6 +148,7 @@ class PageKind(IntEnum):
     KIND_KERNEL,
     KIND_CMA,
     KIND_RESERVED,
+    KIND_CLEANCACHE,
 ) = map(int, PageKind)
 NR_PAGE_KINDS = len(PageKind)
 
@@ -337,6 +342,17 @@ class VmEvent(IntEnum):
     """Events of tasks that had been killed."""
     DEMAND_LOST = 46
     """Demands refused because too many were open; must stay zero in any result that is used."""
+    NOWAIT_FAIL = 47
+    """Those of ATOMIC_FAIL that had no right to the reserve (GFP_NOWAIT)."""
+    KCOMPACTD_WAKE = 48
+    CLEANCACHE_PUT = 49
+    """Evicted clean file pages that were kept in the area (GCMA)."""
+    CLEANCACHE_GET = 50
+    """Refaults served from there."""
+    CLEANCACHE_DROP = 51
+    """Copies dropped: for newer ones, because the file changed, or because the area was asked for."""
+    CMA_BALANCED = 52
+    """Pages that background balancing moved into CMA."""
 
 
 NR_VM_EVENTS = len(VmEvent)

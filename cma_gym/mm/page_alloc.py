@@ -37,6 +37,9 @@ ALLOC_HIGHATOMIC = 128
 ALLOC_CMA_FIRST = 256  # Model: the placement rule prefers CMA
 ALLOC_NO_STEAL = 512  # Model: own free lists only; used to try CMA before stealing
 ALLOC_NORETRY = 1024  # Linux: __GFP_RETRY_MAYFAIL; fail rather than kill
+ALLOC_NOFRAGMENT = 2048  # borrow whole pageblocks only, and rather go to the next zone
+ALLOC_RESERVES = ALLOC_MIN_RESERVE | ALLOC_NON_BLOCK | ALLOC_OOM | ALLOC_HIGHATOMIC
+ALLOC_PLACEMENT = ALLOC_CMA | ALLOC_CMA_FIRST  # Model: what the placement rule says
 
 
 @jit
@@ -62,6 +65,8 @@ def account_freepages(zone, nr_pages, migratetype):
     zone.vm_stat[ZoneStat.FREE_PAGES] += nr_pages
     if migratetype == MIGRATE_CMA:
         zone.vm_stat[ZoneStat.FREE_CMA] += nr_pages
+    elif migratetype == MIGRATE_HIGHATOMIC:
+        zone.nr_free_highatomic += nr_pages
 
 
 @jit
@@ -209,9 +214,10 @@ def boost_watermark(mem, zone):
         return
     block = 1 << mem.kernel.pageblock_order
     limit = zone.watermark[2] * mem.kernel.boost_factor // 10000
-    if limit == 0:
+    if limit == 0 or block * 4 > zone.managed_pages:
         return
     zone.watermark_boost = min(zone.watermark_boost + block, max(limit, block))
+    mem.node.boosted = 1
 
 
 @jit
@@ -288,9 +294,10 @@ def try_to_claim_block(mem, zone, pfn, current, order, start_type, block_type):
 
 
 @jit
-def rmqueue_claim(mem, zone, order, migratetype):
+def rmqueue_claim(mem, zone, order, migratetype, alloc_flags):
     """Claim a whole foreign pageblock, largest free block first. Linux: __rmqueue_claim()."""
-    for current in range(NR_PAGE_ORDERS - 1, order - 1, -1):
+    least = max(order, mem.kernel.pageblock_order) if alloc_flags & ALLOC_NOFRAGMENT else order
+    for current in range(NR_PAGE_ORDERS - 1, least - 1, -1):
         if not should_try_claim_block(mem, current, migratetype):
             break
         other = find_fallback(mem, zone, current, migratetype)
@@ -326,10 +333,13 @@ def rmqueue_steal(mem, zone, order, migratetype):
 def prefers_cma(mem, zone, alloc_flags):
     """Whether this page should come from CMA first: the rule's wish, or mainline's half rule, tested for each page.
 
-    Linux: the first test of __rmqueue() (kernel fact 10)
+    Linux: the first test of __rmqueue() (kernel fact 10); use_cma_first() of the balancing patches (FACTS A9.k)
     """
     if alloc_flags & ALLOC_CMA_FIRST:
         return True
+    limit = mem.kernel.cma_first_limit
+    if limit >= 0:
+        return zone.vm_stat[ZoneStat.FREE_CMA] * 100 > limit * zone.vm_stat[ZoneStat.FREE_PAGES]
     ratio = mem.kernel.cma_ratio
     return ratio > 0 and zone.vm_stat[ZoneStat.FREE_CMA] * ratio > zone.vm_stat[ZoneStat.FREE_PAGES]
 
@@ -354,8 +364,8 @@ def rmqueue_buddy(mem, zone, order, migratetype, alloc_flags):
             return pfn
     if alloc_flags & ALLOC_NO_STEAL:
         return NO_PAGE
-    pfn = rmqueue_claim(mem, zone, order, migratetype)
-    if pfn != NO_PAGE:
+    pfn = rmqueue_claim(mem, zone, order, migratetype, alloc_flags)
+    if pfn != NO_PAGE or alloc_flags & ALLOC_NOFRAGMENT:
         return pfn
     return rmqueue_steal(mem, zone, order, migratetype)
 

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from cma_gym.mm.cleancache import clean_pfn, is_clean_entry
 from cma_gym.mm.jit import jit
 from cma_gym.mm.lru import folio_lru_list, lruvec_index
 from cma_gym.mm.mmzone import (
+    CLEAN_ENTRY,
     FILE_OWNER,
     INFLIGHT,
     MAX_NR_CPUS,
@@ -70,6 +72,12 @@ class Violation(IntEnum):
     UNMERGED = 25
     PAGEBLOCKS = 26
     """Isolated or reserved pageblocks of a zone are not as many as it says."""
+    HIGHATOMIC = 27
+    """Free pages of the HIGHATOMIC reserve are not as many as the zone says."""
+    PCP_BOUNDS = 28
+    """A CPU's lists may grow outside their bounds."""
+    CLEANCACHE = 29
+    """A copy in the cleancache that its file page does not know, or on no list."""
 
 
 class ValidationError(AssertionError):
@@ -127,6 +135,7 @@ def check_zone_lists(mem, zone):
     """Free lists and their counters."""
     free = 0
     free_cma = 0
+    free_highatomic = 0
     for order in range(NR_PAGE_ORDERS):
         blocks = 0
         for migratetype in range(NR_MIGRATETYPES):
@@ -139,19 +148,23 @@ def check_zone_lists(mem, zone):
                 free += length << order
             if migratetype == MIGRATE_CMA:
                 free_cma += length << order
+            if migratetype == MIGRATE_HIGHATOMIC:
+                free_highatomic += length << order
         if blocks != zone.free_area[order].nr_free:
             return violation(Violation.NR_FREE, order)
     if free != zone.vm_stat[ZoneStat.FREE_PAGES]:
         return violation(Violation.FREE_PAGES, zone.index)
     if free_cma != zone.vm_stat[ZoneStat.FREE_CMA]:
         return violation(Violation.FREE_CMA, zone.index)
-    return 0
+    return 0 if free_highatomic == zone.nr_free_highatomic else violation(Violation.HIGHATOMIC, zone.index)
 
 
 @jit
 def check_pcp(mem, zone, cpu):
     """Per-CPU lists: marked pages of the right type, and the count."""
     pcp = zone.pcp[cpu]
+    if pcp.high_min > pcp.high_max or pcp.high > pcp.high_max or pcp.alloc_factor > mem.kernel.pcp_scale_max:
+        return violation(Violation.PCP_BOUNDS, cpu)
     pages = 0
     for index in range(NR_PCP_LISTS):
         head = np.int64(pcp.lists[index])
@@ -262,6 +275,9 @@ def check_used_page(mem, pfn):
         return 0 if mem.filemap[page.index].entry == pfn else violation(Violation.FILEMAP, pfn)
     if kind == PageKind.ZSMALLOC:
         return check_zspage(mem, pfn)
+    if kind == PageKind.CLEANCACHE:
+        known = mem.filemap[page.index].entry == CLEAN_ENTRY - 2 * pfn
+        return 0 if known else violation(Violation.CLEANCACHE, pfn)
     if is_handle_kind(kind) and page.index >= 0:
         return 0 if mem.pte[page.index].entry >= 0 else violation(Violation.LEAK, pfn)
     if kind == PageKind.CMA:
@@ -406,6 +422,26 @@ def check_io(mem):
 
 
 @jit
+def check_cleancache(mem):
+    """Copies in the cleancache: all on its list, in the area, and named by one file page each."""
+    length = check_links(mem, np.int64(mem.node.cleancache))
+    if length < 0:
+        return violation(Violation.LIST_LINKS, mem.node.cleancache)
+    named = 0
+    for fpn in range(mem.nr_fpages):
+        entry = np.int64(mem.filemap[fpn].entry)
+        if is_clean_entry(entry):
+            named += 1
+            page = mem.page[clean_pfn(entry)]
+            if page.kind != PageKind.CLEANCACHE or page.index != fpn:
+                return violation(Violation.CLEANCACHE, fpn)
+    right = length == mem.node.nr_cleancache and named == length
+    if right and (length == 0 or length == mem.cma.occupancy[PageKind.CLEANCACHE]):
+        return 0
+    return violation(Violation.CLEANCACHE, length)
+
+
+@jit
 def check_pins(mem):
     """As many references in the heap as on the pages, and the heap in order."""
     held = np.zeros(mem.nr_pages, np.int64)
@@ -464,7 +500,8 @@ def first_violation(mem):
     found = check_pages(mem) or check_lru(mem) or check_batches(mem)
     if found:
         return found
-    return check_tables(mem) or check_swap(mem) or check_io(mem) or check_pins(mem) or check_cma(mem)
+    found = check_tables(mem) or check_swap(mem) or check_io(mem) or check_pins(mem) or check_cma(mem)
+    return found or check_cleancache(mem)
 
 
 @jit

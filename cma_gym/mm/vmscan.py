@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from cma_gym.mm.balance import balance_cma
+from cma_gym.mm.cleancache import cleancache_put
 from cma_gym.mm.clock import charge
 from cma_gym.mm.jit import jit
+from cma_gym.mm.kcompactd import kswapd_has_slept
 from cma_gym.mm.list import list_add, list_del, list_last
 from cma_gym.mm.lru import (
     folio_activate,
@@ -35,7 +38,7 @@ from cma_gym.mm.mmzone import (
 )
 from cma_gym.mm.oom_kill import lowmem_scan
 from cma_gym.mm.swap import swap_out
-from cma_gym.mm.watermark import int_sqrt, pgdat_balanced
+from cma_gym.mm.watermark import int_sqrt, pgdat_balanced, zone_balanced
 from cma_gym.mm.workingset import lru_note_cost, workingset_eviction
 from cma_gym.mm.writeback import start_writeback
 
@@ -70,7 +73,7 @@ def remove_mapping(mem, cpu, pfn):
     """Drop a clean file page, leaving a shadow entry behind. Linux: __remove_mapping()."""
     page = mem.page[pfn]
     age = workingset_eviction(mem, np.int64(page.zone))
-    mem.filemap[page.index].entry = SHADOW_ENTRY - 2 * age
+    mem.filemap[page.index].entry = cleancache_put(mem, pfn, SHADOW_ENTRY - 2 * age)
     charge(mem, Cost.RECLAIM_DROP, 1)
     mem.vm_event[VmEvent.PGSTEAL_FILE] += 1
     put_page(mem, cpu, pfn)
@@ -246,7 +249,7 @@ def shrink_node(mem, sc):
     """One round over the LRU lists that hold eligible pages, and the low memory killer. Linux: shrink_node()."""
     if mem.kernel.lru_per_zone:
         for index in range(sc.reclaim_idx + 1):
-            if mem.zones[index].managed_pages > 0:
+            if mem.zones[index].managed_pages > 0 and not (sc.kswapd and zone_balanced(mem, mem.zones[index], 0)):
                 shrink_lruvec(mem, mem.lruvec[index], sc)
     else:
         shrink_lruvec(mem, mem.lruvec[0], sc)
@@ -307,12 +310,15 @@ def kswapd_sleep(mem):
     mem.node.kswapd_order = 0
     for index in range(NR_ZONES):
         mem.zones[index].watermark_boost = 0
+    kswapd_has_slept(mem)
 
 
 @jit
 def kswapd_round(mem):
     """One round at the present priority; whether it freed enough. Linux: kswapd_shrink_node()."""
     node = mem.node
+    if balance_cma(mem, KSWAPD_CPU) > 0:
+        return SWAP_CLUSTER_MAX
     target = 0
     for index in range(node.kswapd_highest_zoneidx + 1):
         if mem.zones[index].managed_pages > 0:

@@ -6,7 +6,7 @@ import pytest
 from tiny import CMA_ZONE, DMA32, Do, Tiny
 
 from cma_gym.mm.mmzone import MigrateType, PageKind, VmEvent
-from cma_gym.mm.page_alloc import ALLOC_CMA, ALLOC_CMA_FIRST, ALLOC_NO_STEAL, ALLOC_NON_BLOCK
+from cma_gym.mm.page_alloc import ALLOC_CMA, ALLOC_CMA_FIRST, ALLOC_MIN_RESERVE, ALLOC_NO_STEAL, ALLOC_NON_BLOCK
 
 UNMOVABLE, MOVABLE, RECLAIMABLE, HIGHATOMIC, CMA, ISOLATE = map(int, MigrateType)
 
@@ -327,18 +327,18 @@ def test_freed_pages_of_an_isolated_block_stay_in_it():
 
 
 def test_a_high_order_atomic_request_reserves_its_block():
-    m = Tiny(64)
-    assert m.alloc(2, MigrateType.UNMOVABLE, ALLOC_NON_BLOCK) == 0
+    m = Tiny(64, profile="v4_6")
+    assert m.alloc(2, MigrateType.UNMOVABLE, ALLOC_NON_BLOCK | ALLOC_MIN_RESERVE) == 0
     m.expect("U kkkk2...3.......")
     m.mem["zones"]["watermark"][DMA32] = (0, 1000, 1000)
-    pfn = m.alloc(2, MigrateType.UNMOVABLE, ALLOC_NON_BLOCK)
+    pfn = m.alloc(2, MigrateType.UNMOVABLE, ALLOC_NON_BLOCK | ALLOC_MIN_RESERVE)
     assert pfn == 4
     m.expect("H kkkkkkkk3.......")
     assert m.mem["zones"]["nr_reserved_highatomic"][DMA32] == 16
 
 
 def test_ordinary_requests_stay_out_of_the_reserve_until_memory_is_short():
-    m = Tiny(32)
+    m = Tiny(32, profile="v4_6")
     m.paint("M kkkkkkkkkkkkkkkk", first=1)
     take(m, 2, UNMOVABLE)
     m.do(Do.RESERVE_HIGHATOMIC, 0)
@@ -355,7 +355,7 @@ def test_ordinary_requests_stay_out_of_the_reserve_until_memory_is_short():
 
 
 def test_the_reserve_is_one_block_or_one_percent():
-    m = Tiny(64)
+    m = Tiny(64, profile="v4_6")
     take(m, 4, UNMOVABLE)
     take(m, 4, UNMOVABLE)
     m.do(Do.RESERVE_HIGHATOMIC, 0)

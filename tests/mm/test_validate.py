@@ -190,6 +190,10 @@ CORRUPTIONS: list[tuple[Violation, str, Corruption]] = [
     (Violation.LEAK, "a handle that is gone", lambda m: m.mem["pte"]["entry"].__setitem__(0, -1)),
     (Violation.UNMERGED, "two halves", leave_two_halves),
     (Violation.PAGEBLOCKS, "isolated", lambda m: add(m.mem["zones"]["nr_isolated_pageblocks"], DMA32)),
+    (Violation.HIGHATOMIC, "count", lambda m: add(m.mem["zones"]["nr_free_highatomic"], DMA32)),
+    (Violation.PCP_BOUNDS, "high", lambda m: add(m.mem["zones"]["pcp"]["high"], (DMA32, 0))),
+    (Violation.PCP_BOUNDS, "batch scale", lambda m: add(m.mem["zones"]["pcp"]["alloc_factor"], (DMA32, 1))),
+    (Violation.CLEANCACHE, "count", lambda m: add(m.mem["node"], "nr_cleancache")),
     (Violation.PAGEBLOCKS, "reserved", lambda m: add(m.mem["zones"]["nr_reserved_highatomic"], DMA32)),
 ]
 
