@@ -240,10 +240,11 @@ def count_block(mem, start_pfn):
 
 
 @jit
-def move_freepages_block(mem, zone, start_pfn, old_type, new_type):
-    """Move a pageblock's free pages to the lists of another type. Linux: __move_freepages_block()."""
+def move_freepages(mem, zone, start_pfn, old_type, new_type):
+    """Move a pageblock's free pages to the lists of another type; how many. Linux: move_freepages()."""
     pfn = start_pfn
     end = start_pfn + (1 << mem.kernel.pageblock_order)
+    moved = 0
     while pfn < end:
         page = mem.page[pfn]
         if not page.flag & PageFlag.BUDDY:
@@ -255,6 +256,14 @@ def move_freepages_block(mem, zone, start_pfn, old_type, new_type):
         account_freepages(zone, -(1 << order), old_type)
         account_freepages(zone, 1 << order, new_type)
         pfn += 1 << order
+        moved += 1 << order
+    return moved
+
+
+@jit
+def move_freepages_block(mem, zone, start_pfn, old_type, new_type):
+    """Give a pageblock another type, with its free pages. Linux: __move_freepages_block()."""
+    move_freepages(mem, zone, start_pfn, old_type, new_type)
     set_pageblock_migratetype(mem, start_pfn, new_type)
 
 
@@ -263,7 +272,6 @@ def try_to_claim_block(mem, zone, pfn, current, order, start_type, block_type):
     """Take over the pageblock of a free foreign block if most of it is free or compatible; NO_PAGE if not worth it.
 
     Linux: try_to_claim_block(), mm/page_alloc.c
-    Differs: in the 4.6 profile, pages that stay in a block of another type stay on that type's lists.
     """
     mem.vm_event[VmEvent.EXTFRAG] += 1
     if current >= mem.kernel.pageblock_order:
@@ -278,9 +286,7 @@ def try_to_claim_block(mem, zone, pfn, current, order, start_type, block_type):
     counts = count_block(mem, start_pfn)
     nr_free = counts >> 32
     nr_movable = counts & 0xFFFFFFFF
-    if mem.kernel.steal_largest_first:
-        alike = 0
-    elif start_type == MIGRATE_MOVABLE:
+    if start_type == MIGRATE_MOVABLE:
         alike = nr_movable
     elif block_type == MIGRATE_MOVABLE:
         alike = block - nr_free - nr_movable
@@ -312,12 +318,8 @@ def rmqueue_claim(mem, zone, order, migratetype, alloc_flags):
 
 @jit
 def rmqueue_steal(mem, zone, order, migratetype):
-    """Take one foreign block without claiming its pageblock: smallest first (largest first in 4.6).
-
-    Linux: __rmqueue_steal()
-    """
-    for step in range(NR_PAGE_ORDERS - order):
-        current = NR_PAGE_ORDERS - 1 - step if mem.kernel.steal_largest_first else order + step
+    """Take one foreign block without claiming its pageblock, smallest first. Linux: __rmqueue_steal()."""
+    for current in range(order, NR_PAGE_ORDERS):
         other = find_fallback(mem, zone, current, migratetype)
         if other < 0:
             continue
@@ -325,6 +327,43 @@ def rmqueue_steal(mem, zone, order, migratetype):
         del_page_from_free_list(mem, zone, pfn, current, other)
         expand(mem, zone, pfn, order, current, other)
         mem.vm_event[VmEvent.EXTFRAG] += 1
+        return pfn
+    return NO_PAGE
+
+
+@jit
+def steal_suitable_fallback(mem, zone, pfn, current, start_type, block_type):
+    """Up to 5.x: the free pages of a foreign block go to the request's lists, also if the block keeps its type.
+
+    It changes its type when at least half of it was free. Linux: steal_suitable_fallback() of 4.1-4.11
+    """
+    if current >= mem.kernel.pageblock_order:
+        change_pageblock_range(mem, pfn, current, start_type)
+        mem.vm_event[VmEvent.PAGEBLOCK_CLAIM] += 1
+        return
+    block = 1 << mem.kernel.pageblock_order
+    start_pfn = pfn & ~(block - 1)
+    if move_freepages(mem, zone, start_pfn, block_type, start_type) >= block >> 1:
+        set_pageblock_migratetype(mem, start_pfn, start_type)
+        mem.vm_event[VmEvent.PAGEBLOCK_CLAIM] += 1
+
+
+@jit
+def rmqueue_fallback(mem, zone, order, migratetype):
+    """Borrow as 4.6 does: the largest foreign block, whose rest goes to the request's lists whatever its pageblock is.
+
+    Linux: __rmqueue_fallback() of 4.1-4.11. So a list of one type may hold pages of a block of another (FACTS B18).
+    """
+    for current in range(NR_PAGE_ORDERS - 1, order - 1, -1):
+        other = find_fallback(mem, zone, current, migratetype)
+        if other < 0:
+            continue
+        pfn = list_first(mem, np.int64(zone.free_area[current].free_list[other]))
+        mem.vm_event[VmEvent.EXTFRAG] += 1
+        if should_try_claim_block(mem, current, migratetype):
+            steal_suitable_fallback(mem, zone, pfn, current, migratetype, other)
+        del_page_from_free_list(mem, zone, pfn, current, migratetype)
+        expand(mem, zone, pfn, order, current, migratetype)
         return pfn
     return NO_PAGE
 
@@ -364,6 +403,8 @@ def rmqueue_buddy(mem, zone, order, migratetype, alloc_flags):
             return pfn
     if alloc_flags & ALLOC_NO_STEAL:
         return NO_PAGE
+    if mem.kernel.steal_largest_first:
+        return rmqueue_fallback(mem, zone, order, migratetype)
     pfn = rmqueue_claim(mem, zone, order, migratetype, alloc_flags)
     if pfn != NO_PAGE or alloc_flags & ALLOC_NOFRAGMENT:
         return pfn

@@ -106,6 +106,14 @@ def check_links(mem, head):
 
 
 @jit
+def may_be_listed(mem, block_type, list_type):
+    """Whether a page of such a pageblock may be on such a free list: 4.6 mixes the types that it borrows from."""
+    if mem.kernel.steal_largest_first and block_type < MIGRATE_HIGHATOMIC:
+        return list_type < MIGRATE_HIGHATOMIC
+    return block_type == list_type
+
+
+@jit
 def check_free_list(mem, zone, order, migratetype):
     """Blocks on a free list: marked, aligned, inside the zone, of the list's type, and not mergeable."""
     head = np.int64(zone.free_area[order].free_list[migratetype])
@@ -119,7 +127,7 @@ def check_free_list(mem, zone, order, migratetype):
         if pfn < zone.start_pfn or pfn + (1 << order) > zone.end_pfn or page.kind != PageKind.FREE:
             return violation(Violation.FREE_BLOCK, pfn)
         for start in range(pfn, pfn + (1 << order), 1 << mem.kernel.pageblock_order):
-            if get_pageblock_migratetype(mem, start) != migratetype:
+            if not may_be_listed(mem, get_pageblock_migratetype(mem, start), migratetype):
                 return violation(Violation.FREE_TYPE, start)
         buddy = pfn ^ (1 << order)
         if order < mem.kernel.pageblock_order and order < NR_PAGE_ORDERS - 1:

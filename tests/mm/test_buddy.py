@@ -153,6 +153,21 @@ def test_in_4_6_only_free_pages_count_for_a_claim():
     old.expect("M kkkkkkkkkkk0k01.")
 
 
+def test_in_4_6_what_is_left_of_a_stolen_block_stays_with_the_thief():
+    """Its pageblock stays movable, but its free pages wait on the unmovable list, and are the next to go."""
+    m = Tiny(32, profile="v4_6")
+    m.paint("""
+        M aaaaaaaaaaaaaa..
+        M ................
+    """)
+    take(m, 4, MOVABLE)
+    assert take(m, 0, UNMOVABLE) == 14
+    head = int(m.mem["zones"]["free_area"]["free_list"][DMA32, 0, UNMOVABLE])
+    assert int(m.page["next"][head]) == 15
+    m.expect("M aaaaaaaaaaaaaak0")
+    assert take(m, 0, MOVABLE) == 15, "the movable list is empty, so it is stolen back"
+
+
 def test_a_reclaimable_request_prefers_unmovable_blocks_to_movable_ones():
     m = Tiny(32)
     m.paint("""
