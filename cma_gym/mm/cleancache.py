@@ -124,3 +124,17 @@ def cleancache_drop_range(mem, start, end):
             cleancache_drop(mem, pfn)
             charge(mem, Cost.RECLAIM_DROP, 1)
             mem.vm_event[VmEvent.CLEANCACHE_DROP] += 1
+
+
+@jit
+def count_named_copies(mem):
+    """Copies that file pages name; NO_PAGE if one is not what its file page takes it for. Model: for validate()."""
+    named = 0
+    for fpn in range(mem.nr_fpages):
+        entry = np.int64(mem.filemap[fpn].entry)
+        if is_clean_entry(entry):
+            page = mem.page[clean_pfn(entry)]
+            if page.kind != PageKind.CLEANCACHE or page.index != fpn:
+                return NO_PAGE
+            named += 1
+    return named

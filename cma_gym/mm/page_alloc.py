@@ -349,6 +349,15 @@ def steal_suitable_fallback(mem, zone, pfn, current, start_type, block_type):
 
 
 @jit
+def may_be_listed(mem, pfn, migratetype):
+    """Whether a free page may be on a list of this type: its pageblock's, or in 4.6 one that borrows from that."""
+    block_type = get_pageblock_migratetype(mem, pfn)
+    if mem.kernel.steal_largest_first and migratetype_is_mergeable(block_type):
+        return migratetype_is_mergeable(migratetype)
+    return block_type == migratetype
+
+
+@jit
 def rmqueue_fallback(mem, zone, order, migratetype):
     """Borrow as 4.6 does: the largest foreign block, whose rest goes to the request's lists whatever its pageblock is.
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from cma_gym.mm.cleancache import clean_pfn, is_clean_entry
+from cma_gym.mm.cleancache import count_named_copies
 from cma_gym.mm.jit import jit
+from cma_gym.mm.list import check_links
 from cma_gym.mm.lru import folio_lru_list, lruvec_index
 from cma_gym.mm.mmzone import (
     CLEAN_ENTRY,
@@ -36,7 +37,7 @@ from cma_gym.mm.mmzone import (
     PageKind,
     ZoneStat,
 )
-from cma_gym.mm.page_alloc import get_pageblock_migratetype
+from cma_gym.mm.page_alloc import get_pageblock_migratetype, may_be_listed
 from cma_gym.mm.pcp import pcp_type
 from cma_gym.mm.swap import ZS_OBJECTS, is_swap_entry, swap_slot_of
 
@@ -91,29 +92,6 @@ def violation(code, where):
 
 
 @jit
-def check_links(mem, head):
-    """Every neighbour on a list must point back; returns its length, or -1."""
-    length = 0
-    pfn = np.int64(mem.page[head].next)
-    before = head
-    while pfn != head:
-        if mem.page[pfn].prev != before or length > mem.nr_pages:
-            return -1
-        before = pfn
-        pfn = np.int64(mem.page[pfn].next)
-        length += 1
-    return length if mem.page[head].prev == before else -1
-
-
-@jit
-def may_be_listed(mem, block_type, list_type):
-    """Whether a page of such a pageblock may be on such a free list: 4.6 mixes the types that it borrows from."""
-    if mem.kernel.steal_largest_first and block_type < MIGRATE_HIGHATOMIC:
-        return list_type < MIGRATE_HIGHATOMIC
-    return block_type == list_type
-
-
-@jit
 def check_free_list(mem, zone, order, migratetype):
     """Blocks on a free list: marked, aligned, inside the zone, of the list's type, and not mergeable."""
     head = np.int64(zone.free_area[order].free_list[migratetype])
@@ -127,7 +105,7 @@ def check_free_list(mem, zone, order, migratetype):
         if pfn < zone.start_pfn or pfn + (1 << order) > zone.end_pfn or page.kind != PageKind.FREE:
             return violation(Violation.FREE_BLOCK, pfn)
         for start in range(pfn, pfn + (1 << order), 1 << mem.kernel.pageblock_order):
-            if not may_be_listed(mem, get_pageblock_migratetype(mem, start), migratetype):
+            if not may_be_listed(mem, start, migratetype):
                 return violation(Violation.FREE_TYPE, start)
         buddy = pfn ^ (1 << order)
         if order < mem.kernel.pageblock_order and order < NR_PAGE_ORDERS - 1:
@@ -431,22 +409,12 @@ def check_io(mem):
 
 @jit
 def check_cleancache(mem):
-    """Copies in the cleancache: all on its list, in the area, and named by one file page each."""
+    """Copies in the cleancache: all on its list, and each named by its file page."""
     length = check_links(mem, np.int64(mem.node.cleancache))
     if length < 0:
         return violation(Violation.LIST_LINKS, mem.node.cleancache)
-    named = 0
-    for fpn in range(mem.nr_fpages):
-        entry = np.int64(mem.filemap[fpn].entry)
-        if is_clean_entry(entry):
-            named += 1
-            page = mem.page[clean_pfn(entry)]
-            if page.kind != PageKind.CLEANCACHE or page.index != fpn:
-                return violation(Violation.CLEANCACHE, fpn)
-    right = length == mem.node.nr_cleancache and named == length
-    if right and (length == 0 or length == mem.cma.occupancy[PageKind.CLEANCACHE]):
-        return 0
-    return violation(Violation.CLEANCACHE, length)
+    right = length == mem.node.nr_cleancache and length == count_named_copies(mem)
+    return 0 if right else violation(Violation.CLEANCACHE, length)
 
 
 @jit
