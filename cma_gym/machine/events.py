@@ -113,13 +113,16 @@ PIN_HOLDER_SHIFT = 4
 
 
 class KallocFlag(IntEnum):
-    """Bits of a KALLOC's arg; the order is `arg >> KALLOC_ORDER_SHIFT`."""
+    """Bits of a KALLOC's arg; the order is `arg >> KALLOC_ORDER_SHIFT & KALLOC_ORDER_MASK`."""
 
     RECLAIMABLE = 1
     ATOMIC = 2
     """May not reclaim; fails and is counted instead."""
     SLAB = 4
     PAGE_TABLE = 8
+    NOWAIT = 256
+    """May not reclaim and has no right to the reserve either (GFP_NOWAIT, kernel fact 14)."""
 
 
 KALLOC_ORDER_SHIFT = 4
+KALLOC_ORDER_MASK = 15

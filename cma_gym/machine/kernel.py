@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cma_gym.machine.costs import COST_TABLES, CostProfile
 from cma_gym.machine.spec import MachineSpec
@@ -91,6 +91,30 @@ class KernelConfig(BaseModel):
     cma_alloc_bulk: bool = False
     """Demands of several pieces that fit a pageblock drain once, try each place in one round that waits for nothing,
     and leave a busy pageblock for the next one (Minchan Kim and Hyesoo Yu's cma_alloc_bulk, 2020)."""
+    old_allocator: bool = False
+    """4.6's rules where no other switch says so: per-CPU lists for single pages only, freed in turn; a HIGHATOMIC
+    reserve that is never below a pageblock; HIGHMEM protected like NORMAL; compaction comes before reclaim."""
+    pcp_scale_max: int = Field(default=5, ge=0, le=6)
+    """Per-CPU lists tune their size, and their batches grow up to 2 ** n times (6.7+, CONFIG_PCP_BATCH_SCALE_MAX); 0:
+    both stay as they are at boot."""
+    kcompactd: bool = True
+    """Background compaction (4.6+)."""
+    compaction_proactiveness: int = Field(default=20, ge=0, le=100)
+    """Compact in the background when the fragmentation score is high (5.9+); 0: never."""
+    gcma: bool = False
+    """Clean file pages that reclaim evicts are kept in the area until it is asked for (GCMA, FACTS A9.h, A9.i); needs
+    `lend=False`, since nothing else may lie there."""
+    cma_balance: bool = False
+    """kswapd moves movable pages from ordinary memory into free CMA while ordinary memory is short (FACTS A9.k)."""
+    cma_first_limit: int = Field(default=-1, ge=-1, le=100)
+    """A movable page comes from CMA first when free CMA is more than this share of the zone's free pages [%]: 0 always,
+    100 never, 50 is the half rule; -1: there is no such limit (FACTS A9.k)."""
+
+    @model_validator(mode="after")
+    def _gcma_lends_nothing_else(self) -> KernelConfig:
+        if self.gcma and (self.lend or self.zone_cma):
+            raise ValueError("gcma=True keeps only evicted file pages in the area; set lend=False and zone_cma=False")
+        return self
 
     @classmethod
     def for_profile(cls, profile: Profile, **overrides: Any) -> KernelConfig:
@@ -117,13 +141,15 @@ class KernelConfig(BaseModel):
             "cma_ratio lend compact_into_cma migrate_into_cma lending_stops_while_busy shrink_before_cma_alloc "
             "lru_cache_disable lru_per_zone new_anon_active fair_zone steal_largest_first boost_factor "
             "migrate_passes swappiness dirty_background_percent dirty_percent demand_tries lmk lmk_subtract_cma "
-            "cma_round_robin isolate_max_order cma_alloc_retries cma_alloc_bulk"
+            "cma_round_robin isolate_max_order cma_alloc_retries cma_alloc_bulk "
+            "old_allocator pcp_scale_max kcompactd gcma cma_balance cma_first_limit"
         )
         for name in direct.split():
             record[name] = getattr(self, name)
         record["pageblock_order"] = spec.pageblock_order
         record["nr_cpus"] = spec.nr_cpus
         record["nr_lru_batch"] = self.lru_batch
+        record["proactiveness"] = self.compaction_proactiveness
         record["cma_pcp"] = PcpCma[self.cma_pcp.upper()]
         record["dirty_expire_ns"] = self.dirty_expire_ms * 1_000_000
         record["swap_disk"] = self.swap_backend == "disk"
@@ -151,5 +177,8 @@ _PROFILES: dict[str, dict[str, Any]] = {
         "boost_factor": 0,
         "lru_batch": 14,
         "isolate_max_order": True,
+        "old_allocator": True,
+        "pcp_scale_max": 0,
+        "compaction_proactiveness": 0,
     },
 }

@@ -13,7 +13,7 @@ from cma_gym.machine.spec import MachineSpec
 from cma_gym.machine.step import Status, load, rollout
 from cma_gym.machine.view import NR_VIEW
 from cma_gym.mm.jit import jit
-from cma_gym.mm.mm_init import declare_zones, finish_boot, init_heads, init_tables
+from cma_gym.mm.mm_init import declare_layout, finish_boot, init_heads, init_tables
 from cma_gym.mm.mm_types import Shape, memory_dtype, nr_list_heads, shape_for
 
 __all__ = ["Result", "Status", "Stream", "boot", "new_machines", "run"]
@@ -82,16 +82,16 @@ def new_machines(n: int, spec: MachineSpec, nr_vpages: int, nr_fpages: int, nr_t
 
 
 @jit
-def _start(mems: Any, i: int, ends: np.ndarray, nr_swap: int, kernel_pages: int, old_rules: bool) -> None:
+def _start(mems: Any, i: int, ends: np.ndarray, nr_swap: int, kernel_pages: int) -> None:
     mem = mems[i]
-    init_heads(mem, ends[5])
+    init_heads(mem, ends[7])
     init_tables(mem, nr_swap)
-    declare_zones(mem, ends[0], ends[1], ends[2], ends[3], ends[4] != 0)
-    finish_boot(mem, kernel_pages, old_rules)
+    declare_layout(mem, ends[0], ends[1], ends[2], ends[3], ends[4], ends[5], ends[6] != 0)
+    finish_boot(mem, kernel_pages)
 
 
 def boot(mems: np.recarray, i: int, spec: MachineSpec, kernel: KernelConfig, seed: int = 0) -> None:
-    """(Re)boot machine `i`: empty memory, the kernel's own pages taken, the CMA area at the top of low memory.
+    """(Re)boot machine `i`: empty memory, the kernel's own pages taken, the CMA area at the end of its zone.
 
     Args:
         mems: machines made with `new_machines` for this spec.
@@ -107,13 +107,14 @@ def boot(mems: np.recarray, i: int, spec: MachineSpec, kernel: KernelConfig, see
         record[name] = size
     kernel.fill(record["kernel"], spec)
     record["rng"] = (seed & 0x7FFFFFFF) << 32
-    low_end = spec.nr_pages - spec.highmem_mb * 256
-    below = low_end - spec.cma_pages
     first_head = len(record["page"]) - nr_list_heads()
-    ends = np.array([below, low_end, low_end, spec.nr_pages, kernel.zone_cma, first_head], np.int64)
+    area_end = spec.zone_span(spec.area_zone())[1]
+    zone_ends = [spec.zone_span(zone)[1] for zone in ("dma32", "normal", "highmem", "movable")]
+    area = [area_end - spec.cma_pages, area_end, kernel.zone_cma]
+    ends = np.array([*zone_ends, *area, first_head], np.int64)
     nr_swap = min(spec.nr_pages * spec.zram_percent // 100, len(record["swap"]) - 1)
     kernel_pages = spec.nr_pages * spec.kernel_percent // 100
-    _start(mems, i, ends, nr_swap, kernel_pages, spec.profile == "v4_6")
+    _start(mems, i, ends, nr_swap, kernel_pages)
 
 
 def run(

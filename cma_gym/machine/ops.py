@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from cma_gym.machine.events import (
+    KALLOC_ORDER_MASK,
     KALLOC_ORDER_SHIFT,
     PIN_HOLDER_SHIFT,
     FileFlag,
@@ -59,7 +60,7 @@ from cma_gym.mm.mmzone import (
     PageFlag,
 )
 from cma_gym.mm.oom_kill import exit_mmap
-from cma_gym.mm.page_alloc import ALLOC_NON_BLOCK, prep_new_page
+from cma_gym.mm.page_alloc import ALLOC_MIN_RESERVE, ALLOC_NON_BLOCK, prep_new_page
 from cma_gym.mm.pcp import free_pages
 from cma_gym.mm.slowpath import alloc_pages
 from cma_gym.mm.zonelist import ZONE_NORMAL, gfp_zone, placement_flags
@@ -245,9 +246,10 @@ def kernel_kind(arg):
 def do_kalloc(mem, event):
     """KALLOC: unmovable blocks, kept in the task's handles."""
     cpu = task_cpu(mem, np.int64(event.task))
-    order = np.int64(event.arg >> KALLOC_ORDER_SHIFT)
+    order = np.int64(event.arg >> KALLOC_ORDER_SHIFT & KALLOC_ORDER_MASK)
     migratetype = MIGRATE_RECLAIMABLE if event.arg & KallocFlag.RECLAIMABLE else MIGRATE_UNMOVABLE
-    flags = ALLOC_NON_BLOCK if event.arg & KallocFlag.ATOMIC else 0
+    flags = ALLOC_NON_BLOCK if event.arg & (KallocFlag.ATOMIC | KallocFlag.NOWAIT) else 0
+    flags |= ALLOC_MIN_RESERVE if event.arg & KallocFlag.ATOMIC else 0
     for handle in range(event.start, event.start + event.nr):
         if mem.pte[handle].entry != NO_ENTRY:
             continue

@@ -37,6 +37,7 @@ from cma_gym.mm.clock import due, elapse
 from cma_gym.mm.cma import NEVER_NS, run_demands
 from cma_gym.mm.hands import begin_operation, end_operation, note_lag
 from cma_gym.mm.jit import jit
+from cma_gym.mm.kcompactd import kcompactd_run
 from cma_gym.mm.mmzone import NO_TASK, REQUEST_ZSMALLOC, DemandState, VmEvent
 from cma_gym.mm.oom_kill import oom_reap
 from cma_gym.mm.vmscan import kswapd_run
@@ -62,9 +63,10 @@ def idle_until(mem, time):
 
 @jit
 def background(mem):
-    """What runs beside the tasks: kswapd, the flusher, the reaper of a task that was chosen to die."""
+    """What runs beside the tasks: kswapd, kcompactd, the flusher, the reaper of a task that was chosen to die."""
     if mem.node.kswapd_awake:
         kswapd_run(mem)
+    kcompactd_run(mem)
     flusher_run(mem)
     if mem.node.pending_kill != NO_TASK:
         oom_reap(mem, 0)

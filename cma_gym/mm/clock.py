@@ -11,6 +11,7 @@ from cma_gym.mm.hands import expire_hands, run_queue
 from cma_gym.mm.jit import jit
 from cma_gym.mm.mmu_gather import expire_gathers
 from cma_gym.mm.page_ref import expire_references
+from cma_gym.mm.pcp import vmstat_update
 from cma_gym.mm.writeback import end_writebacks
 from cma_gym.mm.zonelist import nr_free_cma, nr_free_pages
 
@@ -70,3 +71,5 @@ def elapse(mem, ns):
     if mem.next_gather_ns <= mem.clock:
         expire_gathers(mem)
     end_writebacks(mem)
+    if mem.node.vmstat_next_ns <= mem.clock:
+        vmstat_update(mem)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from cma_gym.mm.blame import note_blame
+from cma_gym.mm.cleancache import cleancache_drop_range
 from cma_gym.mm.clock import charge
 from cma_gym.mm.hands import lock_end_ns
 from cma_gym.mm.jit import jit
@@ -129,6 +130,7 @@ def isolate_range(mem):
         contig.error = EBUSY
         contig.phase = CONTIG_DONE
         return
+    cleancache_drop_range(mem, contig.start_pfn, contig.end_pfn)
     drain_all_pages(mem)
     if contig.drain:
         lru_add_drain_all(mem)

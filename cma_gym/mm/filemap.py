@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from cma_gym.mm.cleancache import cleancache_get, cleancache_invalidate
 from cma_gym.mm.clock import charge, elapse
 from cma_gym.mm.hands import hold_operation, hold_page
 from cma_gym.mm.jit import jit
@@ -72,9 +73,10 @@ def filemap_add_folio(mem, cpu, task, pfn, fpn, base_kind, create, metadata):
         create: a write of a page that was never there; nothing has to be read.
         metadata: read by a file system through buffer heads (sb_bread), not through the device's file.
     """
+    before = mem.work_ns
+    copied = cleancache_get(mem, fpn)
     entry = np.int64(mem.filemap[fpn].entry)
     prep_new_page(mem, pfn, 0, cache_kind(base_kind), fpn, task)
-    before = mem.work_ns
     age = np.int64(-1)
     if is_swap_entry(entry):
         slot = swap_slot_of(entry)
@@ -90,7 +92,7 @@ def filemap_add_folio(mem, cpu, task, pfn, fpn, base_kind, create, metadata):
     folio_add_lru(mem, cpu, pfn)
     if age >= 0:
         workingset_refault(mem, pfn, age)
-    if base_kind != REQUEST_SHMEM and not create:
+    if base_kind != REQUEST_SHMEM and not create and not copied:
         charge(mem, Cost.FLASH_READ, 1)
         mem.vm_event[VmEvent.PGPGIN] += 1
     account_read(mem, mem.work_ns - before, is_swap_entry(entry), age >= 0)
@@ -198,6 +200,7 @@ def wait_for_device(mem):
 @jit
 def truncate_file_page(mem, cpu, fpn):
     """Drop a page of a file that is cut or removed, with its swap copy or shadow. Linux: truncate_inode_folio()."""
+    cleancache_invalidate(mem, fpn)
     entry = np.int64(mem.filemap[fpn].entry)
     mem.filemap[fpn].entry = NO_ENTRY
     if entry >= 0:

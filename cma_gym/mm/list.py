@@ -64,3 +64,18 @@ def list_first(mem, head):
 def list_last(mem, head):
     """Last page; the head itself if empty."""
     return np.int64(mem.page[head].prev)
+
+
+@jit
+def check_links(mem, head):
+    """Every neighbour on a list must point back; returns its length, or -1."""
+    length = 0
+    pfn = np.int64(mem.page[head].next)
+    before = head
+    while pfn != head:
+        if mem.page[pfn].prev != before or length > mem.nr_pages:
+            return -1
+        before = pfn
+        pfn = np.int64(mem.page[pfn].next)
+        length += 1
+    return length if mem.page[head].prev == before else -1

@@ -38,12 +38,15 @@ from cma_gym.mm.page_alloc import (
     rmqueue_buddy,
     set_pageblock_migratetype,
 )
+from cma_gym.mm.pcp import STAT_INTERVAL_NS
 from cma_gym.mm.random import random_below
 from cma_gym.mm.watermark import setup_per_zone_lowmem_reserve, setup_per_zone_wmarks
-from cma_gym.mm.zonelist import ZONE_CMA, ZONE_NORMAL
+from cma_gym.mm.zonelist import ZONE_CMA, ZONE_MOVABLE, ZONE_NORMAL
 
 DMA32_PAGES = 1 << 20
 """Page frames below 4 GB."""
+HIGH_FRACTION = 8
+"""Linux: MIN_PERCPU_PAGELIST_HIGH_FRACTION."""
 
 
 @jit
@@ -70,6 +73,8 @@ def init_heads(mem, first_head):
         mem.node.zspage_partial[size] = head
         list_init(mem, head)
         head += 1
+    mem.node.cleancache = head
+    list_init(mem, head)
 
 
 @jit
@@ -109,6 +114,8 @@ def init_zone(mem, index, start_pfn, end_pfn, migratetype):
     zone.compact_order_failed = NR_PAGE_ORDERS
     block = 1 << mem.kernel.pageblock_order
     zone.compact_cached_migrate_pfn = start_pfn
+    zone.compact_cached_migrate_sync = start_pfn
+    zone.balance_pfn = end_pfn
     zone.compact_cached_free_pfn = end_pfn & ~(block - 1)
     for pfn in range(start_pfn, end_pfn):
         page = mem.page[pfn]
@@ -154,9 +161,14 @@ def free_all(mem):
 
 
 @jit
-def zone_batchsize(managed_pages):
-    """Pages moved between a CPU and the buddy lists at a time. Linux: zone_batchsize(), FACTS C2."""
-    batch = max(min(managed_pages >> 10, 256) // 4, 1)
+def zone_batchsize(managed_pages, most):
+    """Pages moved between a CPU and the buddy lists at a time. Linux: zone_batchsize(), FACTS C2.
+
+    Args:
+        managed_pages: of the zone.
+        most: 4 * the largest batch, 256 pages (1 MB) since 4.19 and 128 before.
+    """
+    batch = max(min(managed_pages >> 10, most) // 4, 1)
     power = 1
     while power * 2 <= batch + batch // 2:
         power *= 2
@@ -164,34 +176,49 @@ def zone_batchsize(managed_pages):
 
 
 @jit
-def setup_pagesets(mem, old_rules):
+def zone_highsize(mem, pages, batch):
+    """A CPU's share of `pages`, at least four batches. Linux: zone_highsize()."""
+    return max(pages // mem.kernel.nr_cpus, 4 * batch)
+
+
+@jit
+def setup_pagesets(mem):
     """Sizes of the per-CPU lists. Linux: zone_set_pageset_high_and_batch(); up to 5.13 high was 6 batches.
 
-    Differs: high and batch stay as they are at boot; 6.8 and later tune them to the load.
+    Since 6.7 a CPU's lists tune themselves between its share of the low watermark and of an eighth of the zone
+    (mm/pcp.py); there is no list of the boot time's size.
     """
     for index in range(NR_ZONES):
         zone = mem.zones[index]
-        batch = zone_batchsize(zone.managed_pages)
-        if old_rules:
-            batch = min(batch, 31)
-            high = 6 * batch
-        else:
-            high = max(zone.watermark[WMARK_LOW] // mem.kernel.nr_cpus, 4 * batch)
+        low = zone_highsize(mem, zone.watermark[WMARK_LOW], zone_batchsize(zone.managed_pages, 256))
         for cpu in range(len(zone.pcp)):
-            zone.pcp[cpu].batch = batch
-            zone.pcp[cpu].high = high
+            pcp = zone.pcp[cpu]
+            if mem.kernel.old_allocator:
+                pcp.batch = zone_batchsize(zone.managed_pages, 128)
+                pcp.high = 6 * pcp.batch
+            else:
+                pcp.batch = zone_batchsize(zone.managed_pages, 256)
+                pcp.high = low
+            pcp.high_min = pcp.high
+            pcp.high_max = pcp.high
+            if mem.kernel.pcp_scale_max > 0:
+                pcp.high_max = zone_highsize(mem, zone.managed_pages // HIGH_FRACTION, np.int64(pcp.batch))
         zone.nr_alloc_batch = zone.watermark[WMARK_HIGH] - zone.watermark[WMARK_LOW]
 
 
 @jit
 def reserve_kernel_pages(mem, nr_pages):
-    """What the kernel takes at boot and keeps, in blocks of mixed sizes. Assumption: orders 0 to 3, evenly drawn."""
+    """What the kernel takes at boot and keeps, in blocks of mixed sizes. Assumption: orders 0 to 3, evenly drawn.
+
+    From the lowest zone; on a 32-bit machine that is NORMAL.
+    """
     left = nr_pages
+    lowest = ZONE_NORMAL if mem.zones[ZoneType.DMA32].managed_pages == 0 else np.int64(ZoneType.DMA32)
     while left > 0:
         order = min(random_below(mem, 4), np.int64(3))
         if 1 << order > left:
             order = 0
-        pfn = rmqueue_buddy(mem, mem.zones[ZoneType.DMA32], order, MIGRATE_UNMOVABLE, 0)
+        pfn = rmqueue_buddy(mem, mem.zones[lowest], order, MIGRATE_UNMOVABLE, 0)
         if pfn == NO_PAGE:
             return
         prep_new_page(mem, pfn, order, KIND_KERNEL, NO_PAGE, 0)
@@ -199,16 +226,20 @@ def reserve_kernel_pages(mem, nr_pages):
 
 
 @jit
-def finish_boot(mem, kernel_pages, old_rules):
+def finish_boot(mem, kernel_pages):
     """Everything after the zones are declared."""
     setup_per_zone_wmarks(mem)
     setup_per_zone_lowmem_reserve(mem)
-    setup_pagesets(mem, old_rules)
+    setup_pagesets(mem)
     free_all(mem)
     reserve_kernel_pages(mem, kernel_pages)
     mem.task[0].alive = 1
     mem.task[0].importance = 3
     mem.node.zs_budget = 32
+    mem.node.boosted = 0
+    mem.node.vmstat_next_ns = STAT_INTERVAL_NS
+    for index in range(NR_ZONES):
+        mem.zones[index].watermark_boost = 0
     for event in range(len(mem.vm_event)):
         mem.vm_event[event] = 0
     mem.work_ns = 0
@@ -216,17 +247,34 @@ def finish_boot(mem, kernel_pages, old_rules):
 
 @jit
 def declare_zones(mem, below, area_end, low_end, high_end, own_zone):
-    """Declare the zones and the area, from the pfns at which they end.
+    """Declare the zones of a machine whose area lies at the end of low memory, from the pfns at which they end.
 
     Ordinary low memory ends at `below`, the area at `area_end`, the low zone at `low_end`, high memory at `high_end`.
-    Memory below 4 GB is DMA32, low memory above it NORMAL.
+    Low memory is DMA32 up to 4 GB and NORMAL above.
     """
-    last = below if own_zone else low_end
-    init_zone(mem, np.int64(ZoneType.DMA32), 0, min(last, DMA32_PAGES), MIGRATE_MOVABLE)
-    if last > DMA32_PAGES:
-        init_zone(mem, ZONE_NORMAL, DMA32_PAGES, last, MIGRATE_MOVABLE)
+    dma32_end = min(low_end, DMA32_PAGES)
+    declare_layout(mem, dma32_end, low_end, high_end, high_end, below, area_end, own_zone)
+
+
+@jit
+def declare_zone(mem, index, start, end, area_start, area_end, own_zone):
+    """Declare one zone, if it has pages; an area that is a zone of its own is cut off its end."""
+    if own_zone and start <= area_start and area_end == end:
+        end = area_start
+    if end > start:
+        init_zone(mem, index, start, end, MIGRATE_MOVABLE)
+
+
+@jit
+def declare_layout(mem, dma32_end, normal_end, highmem_end, movable_end, area_start, area_end, own_zone):
+    """Declare all zones, from the pfns at which they end, one behind the other; then the area.
+
+    The area must end where one of the first three zones ends, and lie within it.
+    """
+    declare_zone(mem, np.int64(ZoneType.DMA32), 0, dma32_end, area_start, area_end, own_zone)
+    declare_zone(mem, ZONE_NORMAL, dma32_end, normal_end, area_start, area_end, own_zone)
+    declare_zone(mem, np.int64(ZoneType.HIGHMEM), normal_end, highmem_end, area_start, area_end, own_zone)
+    declare_zone(mem, ZONE_MOVABLE, highmem_end, movable_end, area_start, area_end, False)
     if own_zone:
-        init_zone(mem, ZONE_CMA, below, area_end, MIGRATE_MOVABLE)
-    if high_end > low_end:
-        init_zone(mem, np.int64(ZoneType.HIGHMEM), low_end, high_end, MIGRATE_MOVABLE)
-    init_cma(mem, below, area_end - below, own_zone)
+        init_zone(mem, ZONE_CMA, area_start, area_end, MIGRATE_MOVABLE)
+    init_cma(mem, area_start, area_end - area_start, own_zone)

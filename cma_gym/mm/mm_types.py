@@ -96,8 +96,8 @@ page = np.dtype(
 )
 """One page frame: 32 bytes. Linux: struct page."""
 
-pageblock = np.dtype([("migratetype", "i4"), ("isolated_from", "i4")], align=True)
-"""Linux: the pageblock bitmap; `isolated_from` is the type to restore."""
+pageblock = np.dtype([("migratetype", "i4"), ("isolated_from", "i4"), ("skip", "i4")], align=True)
+"""Linux: the pageblock bitmap; `isolated_from` is the type to restore, `skip` compaction's PB_migrate_skip."""
 
 pte = np.dtype([("entry", "i4"), ("next", "i4")], align=True)
 """Model: one virtual page. entry: pfn, NO_ENTRY or a swap slot. next: next virtual page that shares it."""
@@ -118,7 +118,20 @@ free_area = np.dtype([("free_list", "i4", (NR_MIGRATETYPES,)), ("nr_free", "i8")
 """Linux: struct free_area."""
 
 per_cpu_pages = np.dtype(
-    [("nr", "i4"), ("high", "i4"), ("batch", "i4"), ("pad", "i4"), ("lists", "i4", (NR_PCP_LISTS,))], align=True
+    [
+        ("nr", "i4"),
+        ("high", "i4"),
+        ("batch", "i4"),
+        ("pad", "i4"),
+        ("lists", "i4", (NR_PCP_LISTS,)),
+        ("high_min", "i4"),  # bounds between which `high` tunes itself (6.7+)
+        ("high_max", "i4"),
+        ("alloc_factor", "i4"),  # refills double with every one that sees no freeing
+        ("free_count", "i4"),  # pages freed in a row; halved by an allocation
+        ("freed_high_order", "i4"),  # the page freed last was of a higher order (PCPF_PREV_FREE_HIGH_ORDER)
+        ("pad2", "i4"),
+    ],
+    align=True,
 )
 """Linux: struct per_cpu_pages; lists are indexed order * NR_PCP_TYPES + type."""
 
@@ -145,6 +158,11 @@ zone = np.dtype(
         ("pcp", per_cpu_pages, (MAX_NR_CPUS,)),
         ("nr_try_movable", "i8"),  # round robin of May 2014: pages left to take from either kind of block
         ("nr_try_cma", "i8"),
+        ("below_high", "i8"),  # ZONE_BELOW_HIGH: per-CPU lists shrink rather than grow
+        ("nr_free_highatomic", "i8"),
+        ("compact_cached_migrate_sync", "i8"),  # where a synchronous compaction goes on
+        ("compact_blockskip_flush", "i8"),
+        ("balance_pfn", "i8"),  # where the balancing into CMA goes on
     ],
     align=True,
 )
@@ -201,6 +219,17 @@ node = np.dtype(
         ("run_mean_ns", "i8"),  # mean time of an event that takes any
         ("run_begin_ns", "i8"),  # start of the present event
         ("run_begin_work", "i8"),  # work done before it
+        ("vmstat_next_ns", "i8"),  # when the per-CPU lists decay next
+        ("boosted", "i8"),  # a watermark was boosted: kswapd is woken by the next allocation
+        ("kswapd_alloc_order", "i8"),  # largest order that kswapd was woken for
+        ("kcompactd_order", "i8"),  # order kcompactd was woken for; 0: it sleeps
+        ("kcompactd_highest_zoneidx", "i8"),
+        ("kcompactd_free_ns", "i8"),  # when it will have done its last work
+        ("kcompactd_next_ns", "i8"),  # next look at the fragmentation score
+        ("proactive_defer", "i8"),
+        ("cleancache", "i4"),  # list head: pages of the cleancache, newest first
+        ("nr_cleancache", "i8"),
+        ("compact_result", "i8"),  # of the latest direct compaction
     ],
     align=True,
 )
@@ -482,6 +511,13 @@ kernel = np.dtype(
         ("cma_alloc_bulk", "i8"),
         ("cpu_contention", "i8"),  # how much longer a driver's work takes on a shared CPU, in percent
         ("zs_half", "i8"),  # half of what is swapped does not compress
+        ("old_allocator", "i8"),  # allocator and compaction of 4.6 where no other switch says so
+        ("pcp_scale_max", "i8"),  # per-CPU lists tune themselves, batches grow up to 2 ** n; 0: fixed
+        ("proactiveness", "i8"),
+        ("kcompactd", "i8"),
+        ("gcma", "i8"),
+        ("cma_balance", "i8"),
+        ("cma_first_limit", "i8"),
     ],
     align=True,
 )
@@ -491,7 +527,7 @@ kernel = np.dtype(
 def nr_list_heads() -> int:
     """Entries behind the last page that serve as list heads."""
     zones = NR_ZONES * (NR_PAGE_ORDERS * NR_MIGRATETYPES + MAX_NR_CPUS * NR_PCP_LISTS + NR_LRU)
-    return zones + NR_ZSPAGE_CLASSES
+    return zones + NR_ZSPAGE_CLASSES + 1
 
 
 def memory_dtype(shape: Shape) -> np.dtype:

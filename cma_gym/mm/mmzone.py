@@ -50,6 +50,8 @@ SHADOW_ENTRY = -3
 SHADOW_MASK = (1 << 29) - 1
 ON_DISK = -2
 """In place of a zspage: the slot's content lies on a swap disk."""
+CLEAN_ENTRY = SHADOW_ENTRY - 2 * (SHADOW_MASK + 1)
+"""From here downwards, odd entries of a file are pages of the cleancache (CLEAN_ENTRY - 2 * pfn)."""
 FILE_OWNER = -2
 """Owner of a shmem swap slot: FILE_OWNER - file page."""
 
@@ -141,6 +143,8 @@ class PageKind(IntEnum):
     CMA = 10
     """Handed to a device by cma_alloc()."""
     RESERVED = 11
+    CLEANCACHE = 12
+    """Copy of a clean file page that was evicted; nobody but the cleancache knows it (GCMA, FACTS A9.h)."""
 
 
 (
@@ -156,6 +160,7 @@ class PageKind(IntEnum):
     KIND_KERNEL,
     KIND_CMA,
     KIND_RESERVED,
+    KIND_CLEANCACHE,
 ) = map(int, PageKind)
 NR_PAGE_KINDS = len(PageKind)
 
@@ -363,7 +368,18 @@ class VmEvent(IntEnum):
     """Events of tasks that had been killed."""
     DEMAND_LOST = 46
     """Demands refused because too many were open; must stay zero in any result that is used."""
-    PGPGIN = 47
+    NOWAIT_FAIL = 47
+    """Those of ATOMIC_FAIL that had no right to the reserve (GFP_NOWAIT)."""
+    KCOMPACTD_WAKE = 48
+    CLEANCACHE_PUT = 49
+    """Evicted clean file pages that were kept in the area (GCMA)."""
+    CLEANCACHE_GET = 50
+    """Refaults served from there."""
+    CLEANCACHE_DROP = 51
+    """Copies dropped: for newer ones, because the file changed, or because the area was asked for."""
+    CMA_BALANCED = 52
+    """Pages that background balancing moved into CMA."""
+    PGPGIN = 53
     """File pages read from the device."""
 
 

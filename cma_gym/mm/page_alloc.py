@@ -37,6 +37,9 @@ ALLOC_HIGHATOMIC = 128
 ALLOC_CMA_FIRST = 256  # Model: the placement rule prefers CMA
 ALLOC_NO_STEAL = 512  # Model: own free lists only; used to try CMA before stealing
 ALLOC_NORETRY = 1024  # Linux: __GFP_RETRY_MAYFAIL; fail rather than kill
+ALLOC_NOFRAGMENT = 2048  # borrow whole pageblocks only, and rather go to the next zone
+ALLOC_RESERVES = ALLOC_MIN_RESERVE | ALLOC_NON_BLOCK | ALLOC_OOM | ALLOC_HIGHATOMIC
+ALLOC_PLACEMENT = ALLOC_CMA | ALLOC_CMA_FIRST  # Model: what the placement rule says
 
 
 @jit
@@ -62,6 +65,8 @@ def account_freepages(zone, nr_pages, migratetype):
     zone.vm_stat[ZoneStat.FREE_PAGES] += nr_pages
     if migratetype == MIGRATE_CMA:
         zone.vm_stat[ZoneStat.FREE_CMA] += nr_pages
+    elif migratetype == MIGRATE_HIGHATOMIC:
+        zone.nr_free_highatomic += nr_pages
 
 
 @jit
@@ -209,9 +214,10 @@ def boost_watermark(mem, zone):
         return
     block = 1 << mem.kernel.pageblock_order
     limit = zone.watermark[2] * mem.kernel.boost_factor // 10000
-    if limit == 0:
+    if limit == 0 or block * 4 > zone.managed_pages:
         return
     zone.watermark_boost = min(zone.watermark_boost + block, max(limit, block))
+    mem.node.boosted = 1
 
 
 @jit
@@ -234,10 +240,11 @@ def count_block(mem, start_pfn):
 
 
 @jit
-def move_freepages_block(mem, zone, start_pfn, old_type, new_type):
-    """Move a pageblock's free pages to the lists of another type. Linux: __move_freepages_block()."""
+def move_freepages(mem, zone, start_pfn, old_type, new_type):
+    """Move a pageblock's free pages to the lists of another type; how many. Linux: move_freepages()."""
     pfn = start_pfn
     end = start_pfn + (1 << mem.kernel.pageblock_order)
+    moved = 0
     while pfn < end:
         page = mem.page[pfn]
         if not page.flag & PageFlag.BUDDY:
@@ -249,6 +256,14 @@ def move_freepages_block(mem, zone, start_pfn, old_type, new_type):
         account_freepages(zone, -(1 << order), old_type)
         account_freepages(zone, 1 << order, new_type)
         pfn += 1 << order
+        moved += 1 << order
+    return moved
+
+
+@jit
+def move_freepages_block(mem, zone, start_pfn, old_type, new_type):
+    """Give a pageblock another type, with its free pages. Linux: __move_freepages_block()."""
+    move_freepages(mem, zone, start_pfn, old_type, new_type)
     set_pageblock_migratetype(mem, start_pfn, new_type)
 
 
@@ -257,7 +272,6 @@ def try_to_claim_block(mem, zone, pfn, current, order, start_type, block_type):
     """Take over the pageblock of a free foreign block if most of it is free or compatible; NO_PAGE if not worth it.
 
     Linux: try_to_claim_block(), mm/page_alloc.c
-    Differs: in the 4.6 profile, pages that stay in a block of another type stay on that type's lists.
     """
     mem.vm_event[VmEvent.EXTFRAG] += 1
     if current >= mem.kernel.pageblock_order:
@@ -272,9 +286,7 @@ def try_to_claim_block(mem, zone, pfn, current, order, start_type, block_type):
     counts = count_block(mem, start_pfn)
     nr_free = counts >> 32
     nr_movable = counts & 0xFFFFFFFF
-    if mem.kernel.steal_largest_first:
-        alike = 0
-    elif start_type == MIGRATE_MOVABLE:
+    if start_type == MIGRATE_MOVABLE:
         alike = nr_movable
     elif block_type == MIGRATE_MOVABLE:
         alike = block - nr_free - nr_movable
@@ -288,9 +300,10 @@ def try_to_claim_block(mem, zone, pfn, current, order, start_type, block_type):
 
 
 @jit
-def rmqueue_claim(mem, zone, order, migratetype):
+def rmqueue_claim(mem, zone, order, migratetype, alloc_flags):
     """Claim a whole foreign pageblock, largest free block first. Linux: __rmqueue_claim()."""
-    for current in range(NR_PAGE_ORDERS - 1, order - 1, -1):
+    least = max(order, mem.kernel.pageblock_order) if alloc_flags & ALLOC_NOFRAGMENT else order
+    for current in range(NR_PAGE_ORDERS - 1, least - 1, -1):
         if not should_try_claim_block(mem, current, migratetype):
             break
         other = find_fallback(mem, zone, current, migratetype)
@@ -305,12 +318,8 @@ def rmqueue_claim(mem, zone, order, migratetype):
 
 @jit
 def rmqueue_steal(mem, zone, order, migratetype):
-    """Take one foreign block without claiming its pageblock: smallest first (largest first in 4.6).
-
-    Linux: __rmqueue_steal()
-    """
-    for step in range(NR_PAGE_ORDERS - order):
-        current = NR_PAGE_ORDERS - 1 - step if mem.kernel.steal_largest_first else order + step
+    """Take one foreign block without claiming its pageblock, smallest first. Linux: __rmqueue_steal()."""
+    for current in range(order, NR_PAGE_ORDERS):
         other = find_fallback(mem, zone, current, migratetype)
         if other < 0:
             continue
@@ -343,15 +352,64 @@ def round_robin_turn(mem, zone):
 
 
 @jit
+def steal_suitable_fallback(mem, zone, pfn, current, start_type, block_type):
+    """Up to 5.x: the free pages of a foreign block go to the request's lists, also if the block keeps its type.
+
+    It changes its type when at least half of it was free. Linux: steal_suitable_fallback() of 4.1-4.11
+    """
+    if current >= mem.kernel.pageblock_order:
+        change_pageblock_range(mem, pfn, current, start_type)
+        mem.vm_event[VmEvent.PAGEBLOCK_CLAIM] += 1
+        return
+    block = 1 << mem.kernel.pageblock_order
+    start_pfn = pfn & ~(block - 1)
+    if move_freepages(mem, zone, start_pfn, block_type, start_type) >= block >> 1:
+        set_pageblock_migratetype(mem, start_pfn, start_type)
+        mem.vm_event[VmEvent.PAGEBLOCK_CLAIM] += 1
+
+
+@jit
+def may_be_listed(mem, pfn, migratetype):
+    """Whether a free page may be on a list of this type: its pageblock's, or in 4.6 one that borrows from that."""
+    block_type = get_pageblock_migratetype(mem, pfn)
+    if mem.kernel.steal_largest_first and migratetype_is_mergeable(block_type):
+        return migratetype_is_mergeable(migratetype)
+    return block_type == migratetype
+
+
+@jit
+def rmqueue_fallback(mem, zone, order, migratetype):
+    """Borrow as 4.6 does: the largest foreign block, whose rest goes to the request's lists whatever its pageblock is.
+
+    Linux: __rmqueue_fallback() of 4.1-4.11. So a list of one type may hold pages of a block of another (FACTS B18).
+    """
+    for current in range(NR_PAGE_ORDERS - 1, order - 1, -1):
+        other = find_fallback(mem, zone, current, migratetype)
+        if other < 0:
+            continue
+        pfn = list_first(mem, np.int64(zone.free_area[current].free_list[other]))
+        mem.vm_event[VmEvent.EXTFRAG] += 1
+        if should_try_claim_block(mem, current, migratetype):
+            steal_suitable_fallback(mem, zone, pfn, current, migratetype, other)
+        del_page_from_free_list(mem, zone, pfn, current, migratetype)
+        expand(mem, zone, pfn, order, current, migratetype)
+        return pfn
+    return NO_PAGE
+
+
+@jit
 def prefers_cma(mem, zone, alloc_flags):
     """Whether this page should come from CMA first: the rule's wish, or mainline's half rule, tested for each page.
 
-    Linux: the first test of __rmqueue() (kernel fact 10)
+    Linux: the first test of __rmqueue() (kernel fact 10); use_cma_first() of the balancing patches (FACTS A9.k)
     """
     if alloc_flags & ALLOC_CMA_FIRST:
         return True
     if mem.kernel.cma_round_robin:
         return round_robin_turn(mem, zone)
+    limit = mem.kernel.cma_first_limit
+    if limit >= 0:
+        return zone.vm_stat[ZoneStat.FREE_CMA] * 100 > limit * zone.vm_stat[ZoneStat.FREE_PAGES]
     ratio = mem.kernel.cma_ratio
     return ratio > 0 and zone.vm_stat[ZoneStat.FREE_CMA] * ratio > zone.vm_stat[ZoneStat.FREE_PAGES]
 
@@ -376,8 +434,10 @@ def rmqueue_buddy(mem, zone, order, migratetype, alloc_flags):
             return pfn
     if alloc_flags & ALLOC_NO_STEAL:
         return NO_PAGE
-    pfn = rmqueue_claim(mem, zone, order, migratetype)
-    if pfn != NO_PAGE:
+    if mem.kernel.steal_largest_first:
+        return rmqueue_fallback(mem, zone, order, migratetype)
+    pfn = rmqueue_claim(mem, zone, order, migratetype, alloc_flags)
+    if pfn != NO_PAGE or alloc_flags & ALLOC_NOFRAGMENT:
         return pfn
     return rmqueue_steal(mem, zone, order, migratetype)
 

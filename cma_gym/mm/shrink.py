@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from cma_gym.mm.cleancache import cleancache_put
 from cma_gym.mm.clock import charge
 from cma_gym.mm.hands import drop_from_hand, release_hand, take_in_hand
 from cma_gym.mm.jit import jit
@@ -58,7 +59,7 @@ def remove_mapping(mem, cpu, pfn):
     """Drop a clean file page, leaving a shadow entry behind. Linux: __remove_mapping()."""
     page = mem.page[pfn]
     age = workingset_eviction(mem, np.int64(page.zone))
-    mem.filemap[page.index].entry = SHADOW_ENTRY - 2 * age
+    mem.filemap[page.index].entry = cleancache_put(mem, pfn, SHADOW_ENTRY - 2 * age)
     charge(mem, Cost.RECLAIM_DROP, 1)
     mem.vm_event[VmEvent.PGSTEAL_FILE] += 1
     put_page(mem, cpu, pfn)

@@ -17,9 +17,11 @@ from cma_gym.mm.mmzone import (
     INFLIGHT,
     KIND_ZSMALLOC,
     MIGRATE_MOVABLE,
+    MIGRATE_UNMOVABLE,
     NO_PAGE,
     NR_ZSPAGE_CLASSES,
     ON_DISK,
+    REQUEST_ZSMALLOC,
     SWAP_CLUSTER_MAX,
     SWAP_ENTRY,
     Cost,
@@ -29,7 +31,7 @@ from cma_gym.mm.mmzone import (
 from cma_gym.mm.page_alloc import ALLOC_NO_WATERMARKS, prep_new_page
 from cma_gym.mm.pcp import free_pages
 from cma_gym.mm.writeback import submit_write
-from cma_gym.mm.zonelist import ZONE_MOVABLE, get_page_from_freelist, placement_flags
+from cma_gym.mm.zonelist import ZONE_HIGHMEM, get_page_from_freelist, gfp_zone, placement_flags
 
 ZS_OBJECTS = (8, 4, 3, 2, 1)
 """Objects of each size class that fit a page."""
@@ -54,10 +56,14 @@ def alloc_zspage(mem, cpu, size):
     """A page for objects of this class; NO_PAGE if memory is out. Linux: alloc_zspage().
 
     Reclaimers may use all reserves (PF_MEMALLOC); whether the page may lie in CMA is the rule's latest answer for
-    zsmalloc.
+    zsmalloc. Up to 4.7 these pages could not be moved, and were allocated as unmovable HIGHMEM.
     """
-    flags = ALLOC_NO_WATERMARKS | placement_flags(mem, mem.node.zs_action)
-    pfn = get_page_from_freelist(mem, cpu, 0, MIGRATE_MOVABLE, ZONE_MOVABLE, flags)
+    if mem.kernel.old_allocator:
+        pfn = get_page_from_freelist(mem, cpu, 0, MIGRATE_UNMOVABLE, ZONE_HIGHMEM, ALLOC_NO_WATERMARKS)
+    else:
+        flags = ALLOC_NO_WATERMARKS | placement_flags(mem, mem.node.zs_action)
+        highest = gfp_zone(mem, REQUEST_ZSMALLOC, flags)
+        pfn = get_page_from_freelist(mem, cpu, 0, MIGRATE_MOVABLE, highest, flags)
     if pfn == NO_PAGE:
         return NO_PAGE
     prep_new_page(mem, pfn, 0, KIND_ZSMALLOC, NO_PAGE, size)

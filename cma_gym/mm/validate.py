@@ -11,9 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from cma_gym.mm.cleancache import count_named_copies
 from cma_gym.mm.jit import jit
+from cma_gym.mm.list import check_links
 from cma_gym.mm.lru import folio_lru_list, lruvec_index
 from cma_gym.mm.mmzone import (
+    CLEAN_ENTRY,
     CONTIG_DONE,
     CONTIG_IDLE,
     CONTIG_ISOLATE,
@@ -43,7 +46,7 @@ from cma_gym.mm.mmzone import (
     PageKind,
     ZoneStat,
 )
-from cma_gym.mm.page_alloc import get_pageblock_migratetype
+from cma_gym.mm.page_alloc import get_pageblock_migratetype, may_be_listed
 from cma_gym.mm.pcp import pcp_type
 from cma_gym.mm.swap import ZS_OBJECTS, is_swap_entry, swap_slot_of
 
@@ -83,6 +86,12 @@ class Violation(IntEnum):
     """A contiguous allocation in progress has not in hand what it says, or nobody is served though the area is busy."""
     HAND = 28
     """A page in a reclaimer's hand is on an LRU list, or marked and in no hand."""
+    HIGHATOMIC = 29
+    """Free pages of the HIGHATOMIC reserve are not as many as the zone says."""
+    PCP_BOUNDS = 30
+    """A CPU's lists may grow outside their bounds."""
+    CLEANCACHE = 31
+    """A copy in the cleancache that its file page does not know, or on no list."""
 
 
 class ValidationError(AssertionError):
@@ -93,21 +102,6 @@ class ValidationError(AssertionError):
 def violation(code, where):
     """Pack a finding into one number."""
     return np.int64(code) << 40 | np.int64(where)
-
-
-@jit
-def check_links(mem, head):
-    """Every neighbour on a list must point back; returns its length, or -1."""
-    length = 0
-    pfn = np.int64(mem.page[head].next)
-    before = head
-    while pfn != head:
-        if mem.page[pfn].prev != before or length > mem.nr_pages:
-            return -1
-        before = pfn
-        pfn = np.int64(mem.page[pfn].next)
-        length += 1
-    return length if mem.page[head].prev == before else -1
 
 
 @jit
@@ -124,7 +118,7 @@ def check_free_list(mem, zone, order, migratetype):
         if pfn < zone.start_pfn or pfn + (1 << order) > zone.end_pfn or page.kind != PageKind.FREE:
             return violation(Violation.FREE_BLOCK, pfn)
         for start in range(pfn, pfn + (1 << order), 1 << mem.kernel.pageblock_order):
-            if get_pageblock_migratetype(mem, start) != migratetype:
+            if not may_be_listed(mem, start, migratetype):
                 return violation(Violation.FREE_TYPE, start)
         buddy = pfn ^ (1 << order)
         if order < mem.kernel.pageblock_order and order < NR_PAGE_ORDERS - 1:
@@ -140,6 +134,7 @@ def check_zone_lists(mem, zone):
     """Free lists and their counters."""
     free = 0
     free_cma = 0
+    free_highatomic = 0
     for order in range(NR_PAGE_ORDERS):
         blocks = 0
         for migratetype in range(NR_MIGRATETYPES):
@@ -152,19 +147,23 @@ def check_zone_lists(mem, zone):
                 free += length << order
             if migratetype == MIGRATE_CMA:
                 free_cma += length << order
+            if migratetype == MIGRATE_HIGHATOMIC:
+                free_highatomic += length << order
         if blocks != zone.free_area[order].nr_free:
             return violation(Violation.NR_FREE, order)
     if free != zone.vm_stat[ZoneStat.FREE_PAGES]:
         return violation(Violation.FREE_PAGES, zone.index)
     if free_cma != zone.vm_stat[ZoneStat.FREE_CMA]:
         return violation(Violation.FREE_CMA, zone.index)
-    return 0
+    return 0 if free_highatomic == zone.nr_free_highatomic else violation(Violation.HIGHATOMIC, zone.index)
 
 
 @jit
 def check_pcp(mem, zone, cpu):
     """Per-CPU lists: marked pages of the right type, and the count."""
     pcp = zone.pcp[cpu]
+    if pcp.high_min > pcp.high_max or pcp.high > pcp.high_max or pcp.alloc_factor > mem.kernel.pcp_scale_max:
+        return violation(Violation.PCP_BOUNDS, cpu)
     pages = 0
     for index in range(NR_PCP_LISTS):
         head = np.int64(pcp.lists[index])
@@ -275,6 +274,9 @@ def check_used_page(mem, pfn):
         return 0 if mem.filemap[page.index].entry == pfn else violation(Violation.FILEMAP, pfn)
     if kind == PageKind.ZSMALLOC:
         return check_zspage(mem, pfn)
+    if kind == PageKind.CLEANCACHE:
+        known = mem.filemap[page.index].entry == CLEAN_ENTRY - 2 * pfn
+        return 0 if known else violation(Violation.CLEANCACHE, pfn)
     if is_handle_kind(kind) and page.index >= 0:
         return 0 if mem.pte[page.index].entry >= 0 else violation(Violation.LEAK, pfn)
     if kind == PageKind.CMA:
@@ -435,6 +437,16 @@ def count_passing(mem, held):
 
 
 @jit
+def check_cleancache(mem):
+    """Copies in the cleancache: all on its list, and each named by its file page."""
+    length = check_links(mem, np.int64(mem.node.cleancache))
+    if length < 0:
+        return violation(Violation.LIST_LINKS, mem.node.cleancache)
+    right = length == mem.node.nr_cleancache and length == count_named_copies(mem)
+    return 0 if right else violation(Violation.CLEANCACHE, length)
+
+
+@jit
 def check_pins(mem):
     """As many references in the heap as on the pages, and the heap in order."""
     held = np.zeros(mem.nr_pages, np.int64)
@@ -559,7 +571,7 @@ def first_violation(mem):
     found = check_tables(mem) or check_swap(mem) or check_io(mem) or check_pins(mem)
     if found:
         return found
-    return check_hands(mem) or check_cma(mem) or check_contig(mem)
+    return check_hands(mem) or check_cma(mem) or check_cleancache(mem) or check_contig(mem)
 
 
 @jit

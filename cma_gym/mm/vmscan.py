@@ -5,6 +5,7 @@ Linux: mm/vmscan.c
 
 from __future__ import annotations
 
+from cma_gym.mm.balance import balance_cma
 from cma_gym.mm.hands import (
     KSWAPD_HAND,
     current_task,
@@ -14,6 +15,7 @@ from cma_gym.mm.hands import (
     run_queue,
 )
 from cma_gym.mm.jit import jit
+from cma_gym.mm.kcompactd import kswapd_has_slept
 from cma_gym.mm.lru import lru_add_drain_cpu
 from cma_gym.mm.mmzone import (
     DEF_PRIORITY,
@@ -27,7 +29,7 @@ from cma_gym.mm.mmzone import (
 from cma_gym.mm.oom_kill import lowmem_scan
 from cma_gym.mm.shrink import isolate_lru_folios, shrink_active_list, shrink_inactive_list, shrink_next
 from cma_gym.mm.swap import swap_congested
-from cma_gym.mm.watermark import int_sqrt, pgdat_balanced
+from cma_gym.mm.watermark import int_sqrt, pgdat_balanced, zone_balanced
 from cma_gym.mm.workingset import lru_note_cost
 
 KSWAPD_CPU = 0
@@ -132,12 +134,19 @@ def finish_node(mem, sc):
 
 
 @jit
+def wants_scan(mem, sc):
+    """Whether the lists of a zone are to be scanned; kswapd leaves balanced zones alone. Linux: shrink_zones() of 4.6."""
+    zone = mem.zones[sc.lruvec]
+    return zone.managed_pages > 0 and not (sc.kswapd and zone_balanced(mem, zone, 0))
+
+
+@jit
 def next_lruvec(mem, sc):
     """Go to the next set of LRU lists that holds eligible pages; False if there is none."""
     last = sc.reclaim_idx if mem.kernel.lru_per_zone else 0
     sc.lruvec += 1
     while sc.lruvec <= last:
-        if not mem.kernel.lru_per_zone or mem.zones[sc.lruvec].managed_pages > 0:
+        if not mem.kernel.lru_per_zone or wants_scan(mem, sc):
             return True
         sc.lruvec += 1
     return False
@@ -215,12 +224,15 @@ def kswapd_sleep(mem):
     mem.node.kswapd_order = 0
     for index in range(NR_ZONES):
         mem.zones[index].watermark_boost = 0
+    kswapd_has_slept(mem)
 
 
 @jit
 def kswapd_start_round(mem):
     """Begin a round at the present priority. Linux: kswapd_shrink_node()."""
     node = mem.node
+    if balance_cma(mem, KSWAPD_CPU) > 0:
+        return
     target = 0
     for index in range(node.kswapd_highest_zoneidx + 1):
         if mem.zones[index].managed_pages > 0:

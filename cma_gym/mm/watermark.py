@@ -26,6 +26,8 @@ from cma_gym.mm.page_alloc import (
     ALLOC_MIN_RESERVE,
     ALLOC_NON_BLOCK,
     ALLOC_OOM,
+    ALLOC_RESERVES,
+    ALLOC_WMARK_MASK,
 )
 
 WATERMARK_SCALE = 10
@@ -73,10 +75,12 @@ def setup_per_zone_wmarks(mem):
 
 
 @jit
-def lowmem_reserve_ratio(index):
-    """Linux: sysctl_lowmem_reserve_ratio."""
+def lowmem_reserve_ratio(index, old):
+    """Linux: sysctl_lowmem_reserve_ratio. HIGHMEM kept 1/32 from users of MOVABLE up to 4.16, and nothing since."""
     if index == ZoneType.DMA32:
         return 256
+    if index == ZoneType.HIGHMEM:
+        return 32 if old else 0
     return 32 if index == ZoneType.NORMAL else 0
 
 
@@ -89,12 +93,13 @@ def setup_per_zone_lowmem_reserve(mem):
     total = 0
     for low in range(NR_ZONES):
         zone = mem.zones[low]
-        ratio = lowmem_reserve_ratio(low)
+        ratio = lowmem_reserve_ratio(low, mem.kernel.old_allocator != 0)
         above = 0
         largest = 0
         for high in range(low + 1, NR_ZONES):
             above += mem.zones[high].managed_pages
-            zone.lowmem_reserve[high] = above // ratio if ratio > 0 and zone.managed_pages > 0 else 0
+            protects = ratio > 0 and zone.managed_pages > 0 and not (low == ZoneType.HIGHMEM and high == ZoneType.CMA)
+            zone.lowmem_reserve[high] = above // ratio if protects else 0
             largest = max(largest, zone.lowmem_reserve[high])
         total += min(largest + zone.watermark[WMARK_HIGH], zone.managed_pages)
     mem.node.totalreserve_pages = total
@@ -118,20 +123,22 @@ def has_free_block(mem, zone, order, alloc_flags):
                 return True
         if alloc_flags & ALLOC_CMA and not list_empty(mem, np.int64(area.free_list[MIGRATE_CMA])):
             return True
-        if alloc_flags & ALLOC_HIGHATOMIC and not list_empty(mem, np.int64(area.free_list[MIGRATE_HIGHATOMIC])):
-            return True
+        if alloc_flags & (ALLOC_HIGHATOMIC | ALLOC_OOM):
+            if not list_empty(mem, np.int64(area.free_list[MIGRATE_HIGHATOMIC])):
+                return True
     return False
 
 
 @jit
-def zone_watermark_ok(mem, zone, order, mark, highest_zoneidx, alloc_flags):
-    """Whether the zone stays above `mark` pages after this request; free CMA only counts for those who may use it.
+def watermark_ok_with(mem, zone, order, mark, highest_zoneidx, alloc_flags, free):
+    """Whether the zone would stay above `mark` after this request if it had `free` free pages.
 
-    Linux: __zone_watermark_ok(), mm/page_alloc.c, FACTS C4
+    Linux: __zone_watermark_ok(), __zone_watermark_unusable_free(), mm/page_alloc.c, FACTS C4. Up to 6.11 the whole
+    HIGHATOMIC reserve counted as unusable, later only what of it is free.
     """
-    free = zone.vm_stat[ZoneStat.FREE_PAGES] - ((1 << order) - 1)
-    if not alloc_flags & ALLOC_HIGHATOMIC:
-        free -= zone.nr_reserved_highatomic
+    free -= (1 << order) - 1
+    if not alloc_flags & ALLOC_RESERVES:
+        free -= zone.nr_reserved_highatomic if mem.kernel.old_allocator else zone.nr_free_highatomic
     if not alloc_flags & ALLOC_CMA:
         free -= zone.vm_stat[ZoneStat.FREE_CMA]
     if alloc_flags & ALLOC_MIN_RESERVE:
@@ -146,11 +153,76 @@ def zone_watermark_ok(mem, zone, order, mark, highest_zoneidx, alloc_flags):
 
 
 @jit
+def zone_watermark_ok(mem, zone, order, mark, highest_zoneidx, alloc_flags):
+    """Whether the zone stays above `mark` pages after this request; free CMA only counts for those who may use it.
+
+    Linux: zone_watermark_ok(), mm/page_alloc.c
+    """
+    free = zone.vm_stat[ZoneStat.FREE_PAGES]
+    return watermark_ok_with(mem, zone, order, mark, highest_zoneidx, alloc_flags, free)
+
+
+@jit
+def zone_has_room(mem, zone, order, highest_zoneidx, alloc_flags):
+    """Whether this request may take from the zone; notes when the zone falls below its high watermark.
+
+    Linux: the watermark tests of get_page_from_freelist(), zone_watermark_fast()
+    """
+    which = alloc_flags & ALLOC_WMARK_MASK
+    if mem.kernel.pcp_scale_max > 0 and not zone.below_high:
+        if zone_watermark_ok(mem, zone, order, wmark_pages(zone, WMARK_HIGH), highest_zoneidx, alloc_flags):
+            return True
+        zone.below_high = 1
+    if zone_watermark_ok(mem, zone, order, wmark_pages(zone, which), highest_zoneidx, alloc_flags):
+        return True
+    unboosted = order == 0 and alloc_flags & ALLOC_MIN_RESERVE and which == WMARK_MIN and zone.watermark_boost > 0
+    return unboosted and zone_watermark_ok(mem, zone, order, zone.watermark[WMARK_MIN], highest_zoneidx, alloc_flags)
+
+
+@jit
+def zone_balanced(mem, zone, order):
+    """Whether kswapd of 4.6 has done enough for this zone; a zone with nothing to reclaim counts as balanced.
+
+    Linux: zone_balanced(), zone_reclaimable() up to 4.7
+    Differs: zone_reclaimable() compares pages scanned with pages left; here a zone without LRU pages is given up.
+    """
+    stat = zone.vm_stat
+    if stat[ZoneStat.INACTIVE_FILE] + stat[ZoneStat.ACTIVE_FILE] == 0:
+        anon = stat[ZoneStat.INACTIVE_ANON] + stat[ZoneStat.ACTIVE_ANON]
+        if anon == 0 or mem.node.nr_swap_free == 0:
+            return True
+    mark = zone.watermark[WMARK_HIGH] + ((1 << order) if order > 0 else 0)
+    return zone_watermark_ok(mem, zone, 0, mark, zone.index, 0)
+
+
+@jit
+def all_zones_balanced(mem, order, highest_zoneidx):
+    """Whether kswapd of 4.6 may sleep: every zone balanced, for higher orders a quarter of the memory.
+
+    Linux: pgdat_balanced() up to 4.7
+    """
+    managed = 0
+    balanced = 0
+    for index in range(highest_zoneidx + 1):
+        zone = mem.zones[index]
+        if zone.managed_pages == 0:
+            continue
+        managed += zone.managed_pages
+        if zone_balanced(mem, zone, order):
+            balanced += zone.managed_pages
+        elif order == 0:
+            return False
+    return order == 0 or balanced >= managed >> 2
+
+
+@jit
 def pgdat_balanced(mem, order, highest_zoneidx):
     """Whether some zone is above its high watermark: kswapd may sleep. Linux: pgdat_balanced(), mm/vmscan.c.
 
     The test carries no ALLOC_CMA: free CMA does not count (kernel fact 9).
     """
+    if mem.kernel.lru_per_zone:
+        return all_zones_balanced(mem, order, highest_zoneidx)
     seen = False
     for index in range(highest_zoneidx + 1):
         zone = mem.zones[index]

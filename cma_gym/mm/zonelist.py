@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from cma_gym.mm.jit import jit
 from cma_gym.mm.mmzone import (
-    MIGRATE_MOVABLE,
     NO_PAGE,
     NR_ZONES,
     WMARK_HIGH,
@@ -17,11 +16,18 @@ from cma_gym.mm.mmzone import (
     ZoneStat,
     ZoneType,
 )
-from cma_gym.mm.page_alloc import ALLOC_CMA, ALLOC_CMA_FIRST, ALLOC_NO_WATERMARKS, ALLOC_WMARK_MASK
+from cma_gym.mm.page_alloc import (
+    ALLOC_CMA,
+    ALLOC_CMA_FIRST,
+    ALLOC_NO_WATERMARKS,
+    ALLOC_NOFRAGMENT,
+    ALLOC_WMARK_MASK,
+)
 from cma_gym.mm.pcp import rmqueue
-from cma_gym.mm.watermark import wmark_pages, zone_watermark_ok
+from cma_gym.mm.watermark import zone_has_room
 
 ZONE_NORMAL = int(ZoneType.NORMAL)
+ZONE_HIGHMEM = int(ZoneType.HIGHMEM)
 ZONE_MOVABLE = int(ZoneType.MOVABLE)
 ZONE_CMA = int(ZoneType.CMA)
 
@@ -84,7 +90,13 @@ def reset_alloc_batches(mem, highest_zoneidx):
     """Start a new round of the fair-zone policy. Linux: reset_alloc_batches(), up to 4.7."""
     for index in range(highest_zoneidx + 1):
         zone = mem.zones[index]
-        zone.nr_alloc_batch += zone.watermark[WMARK_HIGH] - zone.watermark[WMARK_LOW]
+        zone.nr_alloc_batch = zone.watermark[WMARK_HIGH] - zone.watermark[WMARK_LOW]
+
+
+@jit
+def is_fair_depleted(zone):
+    """Whether a zone's allowance of this round is used up. Linux: ZONE_FAIR_DEPLETED."""
+    return zone.managed_pages > 0 and zone.nr_alloc_batch <= 0
 
 
 @jit
@@ -92,11 +104,10 @@ def try_zones(mem, cpu, order, migratetype, highest_zoneidx, alloc_flags, fair):
     """First zone above its watermark that has a block; with `fair`, only zones with allowance left."""
     for step in range(highest_zoneidx + 1):
         zone = mem.zones[zone_at(highest_zoneidx, step, alloc_flags)]
-        if zone.managed_pages == 0 or (fair and zone.nr_alloc_batch <= 0):
+        if zone.managed_pages == 0 or (fair and is_fair_depleted(zone)):
             continue
         if not alloc_flags & ALLOC_NO_WATERMARKS:
-            mark = wmark_pages(zone, alloc_flags & ALLOC_WMARK_MASK)
-            if not zone_watermark_ok(mem, zone, order, mark, highest_zoneidx, alloc_flags):
+            if not zone_has_room(mem, zone, order, highest_zoneidx, alloc_flags):
                 continue
         pfn = rmqueue(mem, zone, cpu, order, migratetype, alloc_flags)
         if pfn != NO_PAGE:
@@ -106,15 +117,46 @@ def try_zones(mem, cpu, order, migratetype, highest_zoneidx, alloc_flags, fair):
 
 
 @jit
+def try_zones_fairly(mem, cpu, order, migratetype, highest_zoneidx, alloc_flags):
+    """One round of the zones that have allowance left; if that gives nothing and some had none, a new round for all.
+
+    Linux: ALLOC_FAIR in get_page_from_freelist(), up to 4.7; it made ZONE_CMA a proportional round robin (FACTS A1)
+    """
+    pfn = try_zones(mem, cpu, order, migratetype, highest_zoneidx, alloc_flags, True)
+    if pfn != NO_PAGE:
+        return pfn
+    skipped = False
+    for index in range(highest_zoneidx + 1):
+        skipped |= is_fair_depleted(mem.zones[index])
+    if not skipped:
+        return NO_PAGE
+    reset_alloc_batches(mem, highest_zoneidx)
+    return try_zones(mem, cpu, order, migratetype, highest_zoneidx, alloc_flags, False)
+
+
+@jit
+def alloc_flags_nofragment(mem, highest_zoneidx, alloc_flags):
+    """Where a lower zone exists to go to, NORMAL rather keeps its pageblocks whole. Linux: alloc_flags_nofragment()."""
+    preferred_normal = mem.zones[ZONE_NORMAL].managed_pages > 0 and mem.zones[ZoneType.DMA32].managed_pages > 0
+    for index in range(ZONE_NORMAL + 1, highest_zoneidx + 1):
+        preferred_normal &= mem.zones[index].managed_pages == 0
+    wanted = preferred_normal and highest_zoneidx >= ZONE_NORMAL and not mem.kernel.old_allocator
+    return alloc_flags | ALLOC_NOFRAGMENT if wanted else alloc_flags
+
+
+@jit
 def get_page_from_freelist(mem, cpu, order, migratetype, highest_zoneidx, alloc_flags):
     """A block from the first zone that can spare one; NO_PAGE if none. Linux: get_page_from_freelist().
 
-    The fair-zone policy of 4.6 (only for movable requests at the low watermark) rotates over the zones by their
-    allowances, which is what made ZONE_CMA a proportional round robin there (FACTS A1).
+    Differs: 4.6's per-zone limit of dirty pages (zone_dirty_ok()) is not modelled.
     """
-    if mem.kernel.fair_zone and migratetype == MIGRATE_MOVABLE and alloc_flags & ALLOC_WMARK_MASK == WMARK_LOW:
-        pfn = try_zones(mem, cpu, order, migratetype, highest_zoneidx, alloc_flags, True)
-        if pfn != NO_PAGE:
-            return pfn
-        reset_alloc_batches(mem, highest_zoneidx)
+    fast = alloc_flags & ALLOC_WMARK_MASK == WMARK_LOW
+    if fast and mem.kernel.fair_zone:
+        return try_zones_fairly(mem, cpu, order, migratetype, highest_zoneidx, alloc_flags)
+    if fast:
+        careful = alloc_flags_nofragment(mem, highest_zoneidx, alloc_flags)
+        if careful != alloc_flags:
+            pfn = try_zones(mem, cpu, order, migratetype, highest_zoneidx, careful, False)
+            if pfn != NO_PAGE:
+                return pfn
     return try_zones(mem, cpu, order, migratetype, highest_zoneidx, alloc_flags, False)

@@ -21,6 +21,7 @@ _COLOURS = {
     PageKind.KERNEL: (110, 110, 110),
     PageKind.CMA: (232, 92, 160),
     PageKind.RESERVED: (48, 48, 48),
+    PageKind.CLEANCACHE: (178, 214, 160),
 }
 KIND_COLOURS = np.array([_COLOURS[PageKind(kind)] for kind in range(NR_PAGE_KINDS)], dtype=np.uint8)
 """uint8[NR_PAGE_KINDS, 3]: red, green, blue of each kind of page."""

@@ -15,7 +15,7 @@ from cma_gym.machine.ops import RUN_PAGES
 from cma_gym.machine.step import answer_one, ask_for_zsmalloc, background, begin_event, dispatch, end_event, idle_until
 from cma_gym.mm.clock import elapse
 from cma_gym.mm.cma import cma_release, find_next_zero_area, refresh_next_demand, run_demands, start_demand
-from cma_gym.mm.compaction import compact_zone, try_to_compact_pages
+from cma_gym.mm.compaction import COMPACT_PRIO_SYNC_LIGHT, COMPACT_SUCCESS, compact_zone, try_to_compact_pages
 from cma_gym.mm.contig_alloc import begin_contig, contig_step
 from cma_gym.mm.filemap import filemap_add_folio
 from cma_gym.mm.gup import pin_vpage
@@ -65,7 +65,7 @@ class Do(IntEnum):
     """What `operate` does; the names of its arguments in parentheses."""
 
     BOOT = 0
-    """(below, area_end, low_end, high_end, own_zone, nr_swap, kernel_pages, old_rules, first_head)"""
+    """(below, area_end, low_end, high_end, own_zone, nr_swap, kernel_pages, unused, first_head)"""
     EVENT = 1
     """(action): the event in `events[0]`, every question answered alike."""
     IDLE = 2
@@ -108,7 +108,7 @@ class Do(IntEnum):
     COMPACT = 22
     """(cpu, order, migratetype, highest_zoneidx)"""
     COMPACT_ZONE = 23
-    """(zone, cpu, order, migratetype)"""
+    """(zone, cpu, order, migratetype, priority)"""
     WAKE_KSWAPD = 24
     """(order, highest_zoneidx)"""
     RUN_KSWAPD = 25
@@ -291,7 +291,7 @@ def boot_machine(mem, args):
     init_heads(mem, args[8])
     init_tables(mem, args[5])
     declare_zones(mem, args[0], args[1], args[2], args[3], args[4] != 0)
-    finish_boot(mem, args[6], args[7] != 0)
+    finish_boot(mem, args[6])
     mem.node.zs_budget = RUN_PAGES
     return 0
 
@@ -330,7 +330,7 @@ def operate_allocator(mem, op, a):
     elif op == Do.RESERVE_HIGHATOMIC:
         reserve_highatomic_pageblock(mem, a[0])
     elif op == Do.UNRESERVE_HIGHATOMIC:
-        return np.int64(unreserve_highatomic_pageblock(mem, a[0]))
+        return np.int64(unreserve_highatomic_pageblock(mem, a[0], True))
     return 0
 
 
@@ -399,9 +399,10 @@ def operate_contig(mem, op, a):
     elif op == Do.STEP_DEMANDS:
         return np.int64(step_demands(mem))
     elif op == Do.COMPACT:
-        return np.int64(try_to_compact_pages(mem, a[0], a[1], a[2], a[3]))
+        result = try_to_compact_pages(mem, a[0], a[1], a[2], a[3], COMPACT_PRIO_SYNC_LIGHT)
+        return np.int64(result == COMPACT_SUCCESS)
     elif op == Do.COMPACT_ZONE:
-        return np.int64(compact_zone(mem, mem.zones[a[0]], a[1], a[2], a[3]))
+        return np.int64(compact_zone(mem, mem.zones[a[0]], a[1], a[2], a[3], a[4]))
     return 0
 
 

@@ -6,7 +6,7 @@ import pytest
 from tiny import CMA_ZONE, DMA32, Do, Tiny
 
 from cma_gym.mm.mmzone import MigrateType, PageKind, VmEvent
-from cma_gym.mm.page_alloc import ALLOC_CMA, ALLOC_CMA_FIRST, ALLOC_NO_STEAL, ALLOC_NON_BLOCK
+from cma_gym.mm.page_alloc import ALLOC_CMA, ALLOC_CMA_FIRST, ALLOC_MIN_RESERVE, ALLOC_NO_STEAL, ALLOC_NON_BLOCK
 
 UNMOVABLE, MOVABLE, RECLAIMABLE, HIGHATOMIC, CMA, ISOLATE = map(int, MigrateType)
 
@@ -151,6 +151,21 @@ def test_in_4_6_only_free_pages_count_for_a_claim():
     old.paint(drawing)
     take(old, 0, UNMOVABLE)
     old.expect("M kkkkkkkkkkk0k01.")
+
+
+def test_in_4_6_what_is_left_of_a_stolen_block_stays_with_the_thief():
+    """Its pageblock stays movable, but its free pages wait on the unmovable list, and are the next to go."""
+    m = Tiny(32, profile="v4_6")
+    m.paint("""
+        M aaaaaaaaaaaaaa..
+        M ................
+    """)
+    take(m, 4, MOVABLE)
+    assert take(m, 0, UNMOVABLE) == 14
+    head = int(m.mem["zones"]["free_area"]["free_list"][DMA32, 0, UNMOVABLE])
+    assert int(m.page["next"][head]) == 15
+    m.expect("M aaaaaaaaaaaaaak0")
+    assert take(m, 0, MOVABLE) == 15, "the movable list is empty, so it is stolen back"
 
 
 def test_a_reclaimable_request_prefers_unmovable_blocks_to_movable_ones():
@@ -327,18 +342,18 @@ def test_freed_pages_of_an_isolated_block_stay_in_it():
 
 
 def test_a_high_order_atomic_request_reserves_its_block():
-    m = Tiny(64)
-    assert m.alloc(2, MigrateType.UNMOVABLE, ALLOC_NON_BLOCK) == 0
+    m = Tiny(64, profile="v4_6")
+    assert m.alloc(2, MigrateType.UNMOVABLE, ALLOC_NON_BLOCK | ALLOC_MIN_RESERVE) == 0
     m.expect("U kkkk2...3.......")
     m.mem["zones"]["watermark"][DMA32] = (0, 1000, 1000)
-    pfn = m.alloc(2, MigrateType.UNMOVABLE, ALLOC_NON_BLOCK)
+    pfn = m.alloc(2, MigrateType.UNMOVABLE, ALLOC_NON_BLOCK | ALLOC_MIN_RESERVE)
     assert pfn == 4
     m.expect("H kkkkkkkk3.......")
     assert m.mem["zones"]["nr_reserved_highatomic"][DMA32] == 16
 
 
 def test_ordinary_requests_stay_out_of_the_reserve_until_memory_is_short():
-    m = Tiny(32)
+    m = Tiny(32, profile="v4_6")
     m.paint("M kkkkkkkkkkkkkkkk", first=1)
     take(m, 2, UNMOVABLE)
     m.do(Do.RESERVE_HIGHATOMIC, 0)
@@ -355,7 +370,7 @@ def test_ordinary_requests_stay_out_of_the_reserve_until_memory_is_short():
 
 
 def test_the_reserve_is_one_block_or_one_percent():
-    m = Tiny(64)
+    m = Tiny(64, profile="v4_6")
     take(m, 4, UNMOVABLE)
     take(m, 4, UNMOVABLE)
     m.do(Do.RESERVE_HIGHATOMIC, 0)

@@ -454,7 +454,7 @@ def test_compaction_makes_a_block():
 def test_compaction_leaves_pinned_and_kernel_pages_where_they_are():
     m = Tiny(64)
     m.paint("M a.A.a.k.a.a.a.a.\n" * 2 + "M ................\n" * 2)
-    m.do(Do.COMPACT_ZONE, DMA32, 0, 5, MOVABLE)
+    m.do(Do.COMPACT_ZONE, DMA32, 0, 6, MOVABLE)
     m.do(Do.DRAIN)
     m.expect("""
         M 1.A02.k03.......
@@ -466,7 +466,7 @@ def test_compaction_leaves_pinned_and_kernel_pages_where_they_are():
 def test_compaction_uses_cma_as_a_target_unless_that_is_closed(into_cma, borrowed):
     """Kernel fact 7."""
     m = Tiny(64, 32, compact_into_cma=into_cma)
-    m.paint("M a.a.a.a.a.a.a.a.\n" * 2)
+    m.paint("M a.a.a.a.a.a.a.a.\n" * 2 + "C k...............\n" * 2)
     m.do(Do.COMPACT_ZONE, DMA32, 0, 4, MOVABLE)
     assert ("a" in m.kinds(32)) == borrowed
     m.validate()

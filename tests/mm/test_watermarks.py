@@ -20,16 +20,18 @@ from cma_gym.mm.page_alloc import (
 from cma_gym.mm.watermark import int_sqrt, min_free_pages, setup_per_zone_lowmem_reserve, setup_per_zone_wmarks
 
 HIGHMEM = int(ZoneType.HIGHMEM)
+ATOMIC = ALLOC_NON_BLOCK | ALLOC_MIN_RESERVE
 PAGES_PER_MB = 256
 
 
 class Zones:
     """Stands in for a machine record of any size where only zone sizes matter; the functions run uncompiled."""
 
-    def __init__(self, **managed_mb: int) -> None:
+    def __init__(self, *, old: bool = False, **managed_mb: int) -> None:
         dtype = np.dtype([("managed_pages", "i8"), ("watermark", "i8", 3), ("lowmem_reserve", "i8", 5)])
         self.zones = np.zeros(5, dtype).view(np.recarray)
         self.node = np.zeros(1, [("totalreserve_pages", "i8")]).view(np.recarray)[0]
+        self.kernel = np.array([(int(old),)], [("old_allocator", "i8")]).view(np.recarray)[0]
         for name, size in managed_mb.items():
             self.zones["managed_pages"][ZoneType[name.upper()]] = size * PAGES_PER_MB
         for function in (setup_per_zone_wmarks, setup_per_zone_lowmem_reserve):
@@ -151,7 +153,7 @@ def test_a_high_order_block_in_cma_needs_the_right_to_it():
 
 
 def test_the_highatomic_reserve_is_free_for_atomic_requests_only():
-    m = Tiny(64)
+    m = Tiny(64, profile="v4_6")
     m.do(Do.RMQUEUE_BUDDY, DMA32, 0, MigrateType.UNMOVABLE, 0, PageKind.KERNEL)
     m.do(Do.RESERVE_HIGHATOMIC, 0)
     assert m.free() == 63
@@ -267,7 +269,7 @@ def test_an_allocation_below_low_wakes_kswapd_and_one_below_min_reclaims():
 def test_an_atomic_request_fails_instead_of_reclaiming():
     m = full_of_old_files()
     m.mem["zones"]["watermark"][DMA32] = (40, 50, 60)
-    assert m.alloc(0, MigrateType.UNMOVABLE, ALLOC_NON_BLOCK) == -1
+    assert m.alloc(0, MigrateType.UNMOVABLE, ATOMIC) == -1
     assert m.events(VmEvent.ATOMIC_FAIL) == 1
     assert m.events(VmEvent.ALLOCSTALL) == 0
 
@@ -279,5 +281,5 @@ def test_movable_requests_that_borrow_do_not_wake_kswapd_and_let_atomic_ones_fai
     pages = [m.do(Do.ALLOC, 0, 0, MigrateType.MOVABLE, MOVABLE_ZONE, ALLOC_CMA, PageKind.KERNEL) for _ in range(20)]
     assert max(pages) >= 192
     assert m.events(VmEvent.KSWAPD_WAKE) == 0
-    assert m.alloc(0, MigrateType.UNMOVABLE, ALLOC_NON_BLOCK) == -1
+    assert m.alloc(0, MigrateType.UNMOVABLE, ATOMIC) == -1
     assert m.free_cma() > 40

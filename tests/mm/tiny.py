@@ -5,6 +5,7 @@ A drawing has one row for each pageblock: the block's migratetype (U M R H C I),
     0-9 @   head of a free block of this order (@: 10)     .  the rest of a free block     -  free, on a per-CPU list
     a  anonymous   f  page cache   b  block-device cache   m  shmem   z  zsmalloc
     d  a driver's  s  slab         p  page table           k  other kernel memory         o  handed out by cma_alloc()
+    c  a copy in the cleancache
 
 A capital letter is a page with an extra reference.
 """
@@ -43,6 +44,7 @@ SIGNS = {
     PageKind.PAGE_TABLE: "p",
     PageKind.KERNEL: "k",
     PageKind.CMA: "o",
+    PageKind.CLEANCACHE: "c",
 }
 KINDS = {sign: kind for kind, sign in SIGNS.items()}
 TYPE_SIGNS = "UMRHCI"
@@ -66,7 +68,7 @@ def trimmed(drawing: str) -> list[str]:
 class Tiny:
     """A machine of at most 1024 pages, on which task 1 runs in the foreground.
 
-    It has no watermarks unless they are asked for, so that every page can be used.
+    It has no watermarks unless they are asked for, so that every page can be used; its per-CPU lists keep their sizes.
     """
 
     def __init__(
@@ -90,7 +92,8 @@ class Tiny:
         self.mems = np.zeros(1, DTYPE).view(np.recarray) if mems is None else mems
         mem = self.mem
         mem["nr_pages"], mem["nr_vpages"], mem["nr_fpages"], mem["nr_tasks"] = nr_pages, *SHAPE[1:3], SHAPE.nr_tasks
-        kernel = KernelConfig.for_profile(profile, **{"boost_factor": 0, **switches})
+        plain = {"boost_factor": 0, "pcp_scale_max": 0, "compaction_proactiveness": 0}
+        kernel = KernelConfig.for_profile(profile, **{**plain, **switches})
         kernel.fill(mem["kernel"], MachineSpec(ram_mb=16, cma_mb=4, pageblock_order=4, nr_cpus=nr_cpus))
         mem["kernel"]["pageblock_order"] = block_order
         mem["kernel"]["lmk_minfree"] = [share * nr_pages // 1000 for share in kernel.lmk_minfree_permille]
@@ -98,13 +101,14 @@ class Tiny:
         first_head = len(mem["page"]) - nr_list_heads()
         below = low_end - cma_pages
         ends = (below, low_end, low_end, nr_pages)
-        self.do(Do.BOOT, *ends, kernel.zone_cma, nr_swap, kernel_pages, profile == "v4_6", first_head)
+        self.do(Do.BOOT, *ends, kernel.zone_cma, nr_swap, kernel_pages, 0, first_head)
         if not watermarks:
             mem["zones"]["watermark"] = 0
             mem["zones"]["lowmem_reserve"] = 0
             mem["node"]["totalreserve_pages"] = 0
         if pcp is not None:
             mem["zones"]["pcp"]["batch"], mem["zones"]["pcp"]["high"] = pcp
+            mem["zones"]["pcp"]["high_min"] = mem["zones"]["pcp"]["high_max"] = pcp[1]
         mem["task"][1] = (1, 0, EACH, EACH, 0, 0, 0, 0)
         self.next_vpage = PAINTED
         self.next_fpage = 0
