@@ -120,8 +120,8 @@ def begin_event(mem, event):
     note_lag(mem, event.time)
     idle_until(mem, event.time)
     background(mem)
-    begin_operation(mem, np.int64(event.task))
     mem.cursor.task = event.task if event.op != Op.DEMAND else 0
+    begin_operation(mem, mem.cursor.task)
     mem.cursor.budget = 0
     if task_is_gone(mem, event):
         mem.vm_event[VmEvent.EVENTS_SKIPPED] += 1
