@@ -127,8 +127,8 @@ def begin_event(mem, event):
     idle_until(mem, time)
     run_demands(mem)
     background(mem)
-    begin_operation(mem, np.int64(event.task))
     mem.cursor.task = event.task if event.op != Op.DEMAND else 0
+    begin_operation(mem, mem.cursor.task)
     mem.cursor.budget = 0
     if task_is_gone(mem, event):
         mem.vm_event[VmEvent.EVENTS_SKIPPED] += 1

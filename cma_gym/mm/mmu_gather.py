@@ -64,6 +64,7 @@ def tlb_remove_page(mem, cpu, index, pfn):
         page.holder = HOLDER_FORK_EXIT
     page.pincount += 1
     page.index = NO_ENTRY
+    page.flag &= ~PageFlag.ISOLATED  # whoever was about to move it finds it gone
     page.next = gather.first
     gather.first = pfn
     gather.nr += 1

@@ -6,6 +6,7 @@ Linux: mm/vmscan.c
 from __future__ import annotations
 
 from cma_gym.mm.balance import balance_cma
+from cma_gym.mm.clock import elapse
 from cma_gym.mm.hands import (
     KSWAPD_HAND,
     current_task,
@@ -23,17 +24,24 @@ from cma_gym.mm.mmzone import (
     NR_ZONES,
     SWAP_CLUSTER_MAX,
     WMARK_HIGH,
+    WMARK_MIN,
     Lru,
     VmEvent,
+    ZoneStat,
 )
 from cma_gym.mm.oom_kill import lowmem_scan
 from cma_gym.mm.shrink import isolate_lru_folios, shrink_active_list, shrink_inactive_list, shrink_next
 from cma_gym.mm.swap import swap_congested
 from cma_gym.mm.watermark import int_sqrt, pgdat_balanced, zone_balanced
 from cma_gym.mm.workingset import lru_note_cost
+from cma_gym.mm.zonelist import ZONE_NORMAL
 
 KSWAPD_CPU = 0
 """Model: kswapd runs on CPU 0."""
+THROTTLE_MAX_NS = 1_000_000_000
+"""Linux: HZ in throttle_direct_reclaim()."""
+THROTTLE_STEP_NS = 1_000_000
+"""Model: how often a throttled task looks whether kswapd has woken it."""
 WAKE_LATENCY_NS = 4_000_000
 """A woken kswapd waits for the next scheduler tick when no CPU is free. Assumption: HZ = 250."""
 INACTIVE_ANON, ACTIVE_ANON, INACTIVE_FILE, ACTIVE_FILE = map(int, (*Lru,)[:4])
@@ -178,6 +186,34 @@ def start_scan(mem, cpu, sc, nr_to_reclaim, reclaim_idx, kswapd):
 
 
 @jit
+def allow_direct_reclaim(mem):
+    """Whether half of the reserves is left, or kswapd cannot be waited for. Linux: allow_direct_reclaim()."""
+    if not mem.node.kswapd_awake:
+        return True
+    reserve = 0
+    free = 0
+    for index in range(ZONE_NORMAL + 1):
+        reserve += mem.zones[index].watermark[WMARK_MIN]
+        free += mem.zones[index].vm_stat[ZoneStat.FREE_PAGES]
+    return free > reserve // 2
+
+
+@jit
+def throttle_direct_reclaim(mem, task):
+    """Make a task wait for kswapd while the reserves run out, for a second at most. Linux: throttle_direct_reclaim().
+
+    Differs: callers that may enter file systems wait no longer than others.
+    """
+    before = mem.clock
+    for _ in range(THROTTLE_MAX_NS // THROTTLE_STEP_NS):
+        if task == 0 or allow_direct_reclaim(mem):
+            break
+        elapse(mem, THROTTLE_STEP_NS)
+        kswapd_run(mem)
+    mem.metrics.stall_ns += mem.clock - before
+
+
+@jit
 def try_to_free_pages(mem, cpu, nr_to_reclaim, reclaim_idx):
     """Direct reclaim with rising priority; pages freed. Linux: try_to_free_pages().
 
@@ -187,6 +223,7 @@ def try_to_free_pages(mem, cpu, nr_to_reclaim, reclaim_idx):
     sc = mem.sc
     task = current_task(mem)
     hand = mem.hand[hand_index(mem, task)]
+    throttle_direct_reclaim(mem, task)
     before = mem.work_ns
     start_scan(mem, cpu, sc, nr_to_reclaim, reclaim_idx, 0)
     while sc.priority >= 0 and sc.nr_reclaimed < nr_to_reclaim:

@@ -259,3 +259,16 @@ def test_operations_last_longer_when_tasks_wait_for_a_cpu():
     m.hold(m.entry(1, 0), LONG_NS)
     age(m)
     m.validate()
+
+
+def test_a_task_waits_for_kswapd_when_half_of_the_reserves_is_gone():
+    m = Tiny(128, nr_swap=0)
+    m.paint("\n".join(["M ffffffffffffffff"] * 7))
+    m.mem["zones"]["watermark"][DMA32] = (60, 70, 80)
+    m.do(Do.WAKE_KSWAPD, 0, MOVABLE_ZONE)
+    m.mem["cursor"]["task"] = 1
+    m.do(Do.RECLAIM, 1, MOVABLE_ZONE)
+    assert m.clock() >= MS
+    assert m.mem["metrics"]["stall_ns"] >= MS
+    assert m.events(VmEvent.PGSTEAL_KSWAPD) > 0
+    m.validate()
