@@ -273,7 +273,6 @@ def try_to_claim_block(mem, zone, pfn, current, order, start_type, block_type):
 
     Linux: try_to_claim_block(), mm/page_alloc.c
     """
-    mem.vm_event[VmEvent.EXTFRAG] += 1
     if current >= mem.kernel.pageblock_order:
         del_page_from_free_list(mem, zone, pfn, current, block_type)
         change_pageblock_range(mem, pfn, current, start_type)
@@ -312,6 +311,7 @@ def rmqueue_claim(mem, zone, order, migratetype, alloc_flags):
         pfn = list_first(mem, np.int64(zone.free_area[current].free_list[other]))
         pfn = try_to_claim_block(mem, zone, pfn, current, order, migratetype, other)
         if pfn != NO_PAGE:
+            mem.vm_event[VmEvent.EXTFRAG] += 1
             return pfn
     return NO_PAGE
 
