@@ -21,6 +21,7 @@ from cma_gym.workloads.ftrace_demand import build
 from cma_gym.workloads.ftrace_format import Skip, new_parser, record_dtype
 from cma_gym.workloads.ftrace_identity import follow
 from cma_gym.workloads.ftrace_layout import lay_out
+from cma_gym.workloads.ftrace_pins import with_pins
 from cma_gym.workloads.ftrace_report import TraceReport, count_events, make_report
 from cma_gym.workloads.ftrace_source import TraceError, TraceSource
 from cma_gym.workloads.ftrace_start import seed, start_state
@@ -95,6 +96,7 @@ def import_trace(
     start, nr_fpages = None, layout.nr_fpages
     if text is not None and seeded is not None:
         start, nr_fpages = start_state(text, seeded, books, plan, layout)
+        layout = layout._replace(events=with_pins(text, layout, start_ns, end_ns))
     del books
     report.workload_events = count_events(layout.events)
     file_name = Path(path).name
