@@ -14,16 +14,18 @@ from pathlib import Path
 
 import numpy as np
 
+from cma_gym.machine.boot_state import StartState
 from cma_gym.machine.events import Op, event_dtype
 from cma_gym.workloads.ftrace_books import Books, new_books, rehash_files, rehash_pages
 from cma_gym.workloads.ftrace_cma import DemandFinder, demand_events, demand_events_of
 from cma_gym.workloads.ftrace_demand import build
 from cma_gym.workloads.ftrace_format import Skip, new_parser, record_dtype
 from cma_gym.workloads.ftrace_identity import follow
-from cma_gym.workloads.ftrace_layout import lay_out
+from cma_gym.workloads.ftrace_layout import Layout, lay_out
+from cma_gym.workloads.ftrace_pins import with_pins
 from cma_gym.workloads.ftrace_report import TraceReport, count_events, make_report
 from cma_gym.workloads.ftrace_source import TraceError, TraceSource
-from cma_gym.workloads.ftrace_start import seed, start_state
+from cma_gym.workloads.ftrace_start import Seed, seed, start_state
 from cma_gym.workloads.ftrace_text import parse
 from cma_gym.workloads.kernel_text import KernelText
 from cma_gym.workloads.workload import Workload
@@ -85,16 +87,7 @@ def import_trace(
     end_ns = int(books.state[0]["time"])
     memory_mb = _memory_mb(books)
     start_ns = int(books.state[0]["start"])
-    wanted = demand_events(finder.demands, end_ns)
-    if text is not None:
-        wanted = demand_events_of(text, finder.demands, start_ns, end_ns)
-    more = np.concatenate([wanted, np.zeros(1, event_dtype)])
-    more[-1]["time"], more[-1]["op"] = end_ns, Op.TICK
-    plan = build(books, 0 if seeded is None else len(seeded.pfn))
-    layout = lay_out(plan, more)
-    start, nr_fpages = None, layout.nr_fpages
-    if text is not None and seeded is not None:
-        start, nr_fpages = start_state(text, seeded, books, plan, layout)
+    layout, start, nr_fpages = _demand(books, seeded, text, finder, start_ns, end_ns)
     del books
     report.workload_events = count_events(layout.events)
     file_name = Path(path).name
@@ -111,6 +104,23 @@ def import_trace(
     workload = Workload(label, layout.events, layout.nr_vpages, nr_fpages, layout.nr_tasks, meta, start).check()
     report.wall_s = time.perf_counter() - began
     return workload, report
+
+
+def _demand(
+    books: Books, seeded: Seed | None, text: KernelText | None, finder: DemandFinder, start_ns: int, end_ns: int
+) -> tuple[Layout, StartState | None, int]:
+    """The events; with the kernel's text, the start state; the number of file pages."""
+    wanted = demand_events(finder.demands, end_ns)
+    if text is not None:
+        wanted = demand_events_of(text, finder.demands, start_ns, end_ns)
+    more = np.concatenate([wanted, np.zeros(1, event_dtype)])
+    more[-1]["time"], more[-1]["op"] = end_ns, Op.TICK
+    plan = build(books, 0 if seeded is None else len(seeded.pfn))
+    layout = lay_out(plan, more)
+    if text is None or seeded is None:
+        return layout, None, layout.nr_fpages
+    start, nr_fpages = start_state(text, seeded, books, plan, layout)
+    return layout._replace(events=with_pins(text, layout, start_ns, end_ns)), start, nr_fpages
 
 
 def _read(

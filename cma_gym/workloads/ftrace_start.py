@@ -319,9 +319,9 @@ def _zones(text: KernelText, page: np.ndarray) -> np.ndarray:
     zones = np.zeros(len(found), start_zone_dtype)
     size = text.map.block_pages
     for at, (index, blocks) in enumerate(sorted(found.items())):
-        zone = zones[at : at + 1]
-        zone["index"], zone["start_pfn"], zone["end_pfn"] = index, blocks[0] * size, (blocks[-1] + 1) * size
-        _recorded_marks(text, zone)
+        part = zones[at : at + 1]
+        part["index"], part["start_pfn"], part["end_pfn"] = index, blocks[0] * size, (blocks[-1] + 1) * size
+        _recorded_marks(text, part)
     outside = np.ones(len(page), np.bool_)
     for zone in zones:
         outside[zone["start_pfn"] : zone["end_pfn"]] = False

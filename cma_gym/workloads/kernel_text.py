@@ -466,21 +466,11 @@ class _DemandReader:
     def _att(self, rest: str) -> None:
         tag, *words = rest.split()
         values = dict(word.split("=", 1) for word in words if "=" in word)
-        numbers = {name: int(values.get(name, "0")) for name in ("id", "n", "ok", "pfn", "us", "err", "busy")}
-        self._at(tag).attempts.append(
-            Attempt(
-                tag=tag,
-                end_s=float(values["t"]),
-                ident=numbers["id"],
-                nr_pages=numbers["n"],
-                ok=numbers["ok"] == 1,
-                pfn=numbers["pfn"],
-                us=numbers["us"],
-                stage=values.get("stage", "-"),
-                error=numbers["err"],
-                busy=numbers["busy"],
-            )
+        ident, nr, ok, pfn, us, error, busy = (
+            int(values.get(name, "0")) for name in ("id", "n", "ok", "pfn", "us", "err", "busy")
         )
+        attempt = Attempt(tag, float(values["t"]), ident, nr, ok == 1, pfn, us, values.get("stage", "-"), error, busy)
+        self._at(tag).attempts.append(attempt)
 
     def _failagg(self, rest: str) -> None:
         tag, *words = rest.split()

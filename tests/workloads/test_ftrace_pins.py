@@ -1,0 +1,46 @@
+"""Pins that the kernel counted become references that last as long as the counts say."""
+
+from pathlib import Path
+
+import pytest
+from drawn_kernel import DEMANDS, kernel_text, snap
+from drawn_trace import Drawing, events_of
+
+from cma_gym.machine.events import PIN_HOLDER_SHIFT, Op
+from cma_gym.mm.mmzone import Holder
+from cma_gym.workloads.ftrace import import_trace
+from cma_gym.workloads.kernel_text import read_kernel_text
+from cma_gym.workloads.workload import Workload
+
+
+def imported(folder: Path, demands: str) -> Workload:
+    drawing = Drawing()
+    for pfn in range(0x400, 0x480):
+        drawing.alloc(pfn)
+    (folder / "drawn.ftrace").write_text(drawing.wait(4000).alloc(0x500).text())
+    text = kernel_text(demands=demands).replace("nr_mapped 1", "nr_mapped 1\nnr_foll_pin_acquired 0", 1)
+    (folder / "drawn.kernel.txt").write_text(text)
+    return import_trace(folder / "drawn.ftrace", text=read_kernel_text(folder / "drawn.kernel.txt"))[0]
+
+
+def test_as_many_pages_are_held_as_were_not_released(tmp_path: Path) -> None:
+    held = snap("x", 7.0, nr_foll_pin_acquired=1000, nr_foll_pin_released=900)
+    held += snap("y", 8.0, nr_foll_pin_acquired=2000, nr_foll_pin_released=1900)
+    workload = imported(tmp_path, held + DEMANDS)
+    pins = events_of(workload, Op.PIN)
+    late = pins[pins["time"] > 2.01e9]
+    assert set(late["nr"]) == {100}
+    assert set(late["arg"]) == {Holder.DIRECT_IO << PIN_HOLDER_SHIFT}
+    # Expect Little's law: 100 held at a time, 1000 new ones a second, so each for 0.1 s; and a new one as one ends.
+    assert late["value"][0] == pytest.approx(100_000, rel=0.01)
+    assert len(late) == pytest.approx(10, abs=1)
+    spawned = {int(event["task"]): event for event in events_of(workload, Op.SPAWN)}
+    for pin in late:
+        owner = spawned[int(pin["task"])]
+        assert owner["start"] <= pin["start"]
+        assert pin["start"] + pin["nr"] <= owner["start"] + owner["nr"]
+
+
+def test_a_few_pages_caught_in_the_act_are_no_pins(tmp_path: Path) -> None:
+    caught = snap("x", 7.0, nr_foll_pin_acquired=5000, nr_foll_pin_released=4995)
+    assert not len(events_of(imported(tmp_path, caught + DEMANDS), Op.PIN))
