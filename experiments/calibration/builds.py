@@ -7,12 +7,12 @@ from typing import Any
 SEEK_MS = 8
 """One access of the disk in the cost table `vm`."""
 COMPILE_S = {(16, 8): (0.3, 1.1), (24, 4): (1.1, 4.1)}
-"""Life of a compiler by (jobs, CPUs): jobs / CPUs times about 0.36 s of CPU time each, so that some 2000 objects take the
-published 92 s on 8 CPUs and 235 s on 4 (half as fast)."""
+"""Life of a compiler by (jobs, CPUs): jobs / CPUs times about 0.36 s of CPU time each, so that some 2000 objects take
+the published 92 s on 8 CPUs and 235 s on 4 (a little slower ones)."""
 
 VM_ASSUMPTIONS = (
     "virtual machine: cost table `vm`; swap is a disk of 7200 rpm as large as RAM; no low memory killer",
-    "the job is saturated: gaps between its events are time at the CPUs, N of them, and shift for good when the machine "
+    "the job is saturated: gaps between its events are time at the CPUs, and shift for good when the machine "
     "is late by more than (jobs - CPUs) x 8 ms, what the other jobs can do while one waits for the disk",
     "the caller of cma_alloc() gets its fair share of the CPUs: its work takes (jobs + 1) / CPUs times as long",
     "one size of compilers (14-46 MB of heap) for all rows on virtual machines; chosen so that the mean free memory "

@@ -1,4 +1,4 @@
-"""F3: time of cma_alloc() and its retries against build load, fallback and round robin, with the sign change at -j16."""
+"""F3: time of cma_alloc() and its retries against build load, fallback and round robin; the sign changes at -j16."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def cases() -> list[Case]:
 def latency_us(runs: Runs, name: str) -> float:
     """Mean time of a request [us]."""
     taken = [demand["latency_ns"] / 1000 for run in runs.of(name) for demand in run["demands"]]
-    return sum(taken) / len(taken)
+    return float(sum(taken) / len(taken))
 
 
 def figures(runs: Runs) -> Sequence[Figure]:

@@ -53,7 +53,7 @@ TARGET = Target(
     cases=cases,
     figures=figures,
     assumptions=(
-        "a phone of 1 GB with 64 MB of CMA, as large a share as the 192 MB of 4 GB; the ratios are taken not to depend on size",
+        "a phone of 1 GB with 64 MB of CMA, as large a share as 192 MB of 4 GB; ratios are taken not to depend on size",
         "two minutes without pause stand for days of use, most of which a phone lies idle",
         "bands of ranges: a factor of 1.5 beyond either end",
     ),
