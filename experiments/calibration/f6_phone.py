@@ -58,7 +58,8 @@ TARGET = Target(
         "bands of ranges: a factor of 1.5 beyond either end",
     ),
     reasons={
-        "major faults, of all faults [%]": "two minutes of launching and switching with swap in use all the time, against "
+        "major faults, of all faults [%]": "two minutes of launching and switching with swap in use "
+        "all the time, against "
         "days: few of a phone's faults are those of a switch to a swapped app; and a fault on a page that is present "
         "(first write, accessed bit) is none in the model",
     },
