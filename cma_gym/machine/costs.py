@@ -50,10 +50,10 @@ _VM: dict[Cost, int] = {
     Cost.SWAP_DISK_IN: 1_000_000,
 }
 """A virtual machine of 2014 to 2016 on an x86-64 server with a hard disk. Sources: FACTS C10 (fault 1 us; zram read
-1.7 us on a desktop; migration of one page 3-8 us). Assumptions: a disk of 7200 rpm with 8 ms for a seek, read in clusters
-of 8 pages (page_cluster 3 for swap; source files are about as large), written in sequence at 100 MB/s; DRAIN is
-lru_add_drain_all(), whose worker waits for a turn on every busy CPU, about a scheduling granularity of 2 ms; the rest is
-of the right order of magnitude."""
+1.7 us on a desktop; migration of one page 3-8 us). Assumptions: a disk of 7200 rpm with 8 ms for a seek, read in
+clusters of 8 pages (page_cluster 3 for swap; source files are about as large), written in sequence at 100 MB/s; DRAIN
+is lru_add_drain_all(), whose worker waits for a turn on every busy CPU, about a scheduling granularity of 2 ms; the
+rest is of the right order of magnitude."""
 
 _ARMV7: dict[Cost, int] = {
     Cost.FAULT: 3_000,
@@ -72,8 +72,8 @@ _ARMV7: dict[Cost, int] = {
     Cost.SWAP_DISK_OUT: 400_000,
     Cost.SWAP_DISK_IN: 250_000,
 }
-"""A board with a 1 GHz ARMv7 and a microSD card. Sources: FACTS A9.h and C10, as measured costs only where nothing waited:
-best case of cma_alloc() 0.4 ms and 0.27 us a page (DRAIN, ISOLATE_*), dropping a clean copy 1.0 us (RECLAIM_DROP).
+"""A board with a 1 GHz ARMv7 and a microSD card. Sources: FACTS A9.h and C10, measured costs where nothing waited: best
+case of cma_alloc() 0.4 ms and 0.27 us a page (DRAIN, ISOLATE_*), dropping a clean copy 1.0 us (RECLAIM_DROP).
 Assumptions: a copy of a page at 400 MB/s (COPY; with rmap and TLB flush MIGRATE), the card reads 16 MB/s and writes
 10 MB/s, compression five times as slow as a phone's core, the rest three times."""
 

@@ -4,8 +4,8 @@ Who: Joonsoo Kim, LG Electronics, May 2014 (RFC of 8 May, v3 of 28 May); never m
 
 Source: FACTS row S6 and section A8 ("aggressively allocate the pages on cma reserved memory when not used").
 
-Assumed: one pageblock's worth of pages is shared out in the ratio (free - free CMA - high watermark) : free CMA, and then
-anew. The rule counts pages taken from the buddy lists, inside rmqueue_bulk(); so it is the kernel switch
+Assumed: one pageblock's worth of pages is shared out in the ratio (free - free CMA - high watermark) : free CMA, and
+then anew. The rule counts pages taken from the buddy lists, inside rmqueue_bulk(); so it is the kernel switch
 `cma_round_robin`, and the decision only says what happens when the turn's own lists are empty: the fallback.
 """
 

@@ -7,17 +7,24 @@ from typing import Any
 SEEK_MS = 8
 """One access of the disk in the cost table `vm`."""
 COMPILE_S = {(16, 8): (0.3, 1.1), (24, 4): (1.1, 4.1)}
-"""Life of a compiler by (jobs, CPUs): jobs / CPUs times about 0.36 s of CPU time each, so that some 2000 objects take the
-published 92 s on 8 CPUs and 235 s on 4 (half as fast)."""
+"""Life of a compiler by (jobs, CPUs): jobs / CPUs times about 0.36 s of CPU time each, so that some 2000 objects take
+the published 92 s on 8 CPUs and 235 s on 4 (a little slower ones)."""
 
 VM_ASSUMPTIONS = (
     "virtual machine: cost table `vm`; swap is a disk of 7200 rpm as large as RAM; no low memory killer",
-    "the job is saturated: gaps between its events are time at the CPUs, N of them, and shift for good when the machine "
+    "the job is saturated: gaps between its events are time at the CPUs, and shift for good when the machine "
     "is late by more than (jobs - CPUs) x 8 ms, what the other jobs can do while one waits for the disk",
     "the caller of cma_alloc() gets its fair share of the CPUs: its work takes (jobs + 1) / CPUs times as long",
     "one size of compilers (14-46 MB of heap) for all rows on virtual machines; chosen so that the mean free memory "
     "without CMA in May 2014 (284 MB, -j24) is met, which is therefore no prediction",
 )
+
+SPLIT = (
+    "up to 5.7 the scan was split by recent_rotated / recent_scanned, which spares anonymous pages that were used and "
+    "takes cache instead; the model's split (anon_share(), mm/vmscan.c) is that of 5.8 and later for both kernels, and "
+    "without a swap cache a page that is evicted again is written again"
+)
+"""Why swapping and re-reading are not shared out as published."""
 
 
 def machine(cpus: int, cma_mb: int) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def cases() -> list[Case]:
     load = {
         "family": "kernel_build",
         "camera": {"first_s": 30, "every_s": EVERY_S, "count": REQUESTS * len(SIZES), "sizes_pages": SIZES},
-        "make": {"jobs": 16, "compile_s": (2.0, 6.0), "heap_mb": (9, 28)},
+        "make": {"jobs": 16, "compile_s": (2.0, 6.0), "heap_mb": (9, 28), "reference_mb": 800},
     }
     base = {"cost_profile": "armv7", "lmk": False, "demand_tries": 1, "catch_up_ms": 100}
     return [
@@ -73,13 +73,11 @@ def figures(runs: Runs) -> Sequence[Figure]:
             relative(f"CMA: largest over mean, {size} pages", round(published, 1), over(cma[size][1], cma[size][2]))
         )
     found += gcma_figures(runs, cma)
-    for label, published in (("CMA", CMA_US), ("GCMA", GCMA_US)):
+    for label, table in (("CMA", CMA_US), ("GCMA", GCMA_US)):
         simulated = times_us(runs, label) if runs.has(label) else {}
         for size in simulated:
             for what, index in (("least", 0), ("largest", 1), ("mean", 2)):
-                found.append(
-                    shown(f"{label}, {size} pages: {what} [us]", published[size][index], simulated[size][index])
-                )
+                found.append(shown(f"{label}, {size} pages: {what} [us]", table[size][index], simulated[size][index]))
     return found
 
 
@@ -107,6 +105,11 @@ def gcma_figures(runs: Runs, cma: dict[int, tuple[float, float, float]]) -> list
     return found
 
 
+NO_WAITS = (
+    "the published means are 12-73 us a page where nothing but a copy would take 20 us at most: the caller waited, for "
+    "writeback on the card, page locks and its own reclaim; in the model fallback lending leaves most of the area free "
+    "under this load and a try does not run beside the tasks that dirty and lock pages"
+)
 TARGET = Target(
     name="F4",
     title="Time of a contiguous request against its size (CuBox i4 Pro, 800 MB, 256 MB of CMA, make -j16)",
@@ -116,6 +119,10 @@ TARGET = Target(
     assumptions=(
         "board: cost table `armv7`, no swap (none is named for these columns), no HIGHMEM",
         "compilers of a 32-bit machine need 60 % of the heap (9-28 MB) and 1 s of CPU time for an object",
-        "sizes take turns, one request every 2 s, each given back after 1 ms; 512 s of requests, as long as the build took",
+        "sizes take turns, one request every 2 s, each given back after 1 ms; 512 s in all, as long as the build took",
     ),
+    reasons={
+        **{f"CMA: mean of {size} pages over 1 page": NO_WAITS for size in SIZES[1:]},
+        **{f"CMA: largest over mean, {size} pages": NO_WAITS for size in SIZES[2:]},
+    },
 )

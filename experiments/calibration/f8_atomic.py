@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.calibration import builds, f1_zone_cma
+from experiments.calibration import builds, f2_free_memory
 from experiments.calibration.target import Case, Figure, Runs, Target, sign
 
 SYSTEMS = ("mainline_fallback", "zone_cma", "gfp_cma", "round_robin")
 
 
 def cases() -> list[Case]:
-    """The build of F1 with half of memory as CMA, under four systems."""
-    jobs, cpus = f1_zone_cma.JOBS, f1_zone_cma.CPUS
+    """The build of F2 with half of memory as CMA, under four systems."""
+    jobs, cpus = f2_free_memory.JOBS, f2_free_memory.CPUS
     return [
         Case(
             system,
             system,
             builds.machine(cpus, 512),
             builds.kernel(jobs, cpus),
-            builds.build(jobs, cpus, f1_zone_cma.LENGTH_S),
-            f1_zone_cma.SEEDS,
+            builds.build(jobs, cpus, f2_free_memory.LENGTH_S),
+            f2_free_memory.SEEDS,
         )
         for system in SYSTEMS
     ]
@@ -52,7 +52,7 @@ TARGET = Target(
     figures=figures,
     assumptions=(
         *builds.VM_ASSUMPTIONS,
-        "load of F1; 15 % of the kernel's own batches may not reclaim (GFP_ATOMIC), 95 % of them of order 0; the "
+        "load of F2; 15 % of the kernel's own batches may not reclaim (GFP_ATOMIC), 95 % of them of order 0; the "
         "source names no load and no count, only that failures appear and vanish",
     ),
 )

@@ -1,4 +1,4 @@
-"""Building a Linux kernel with make -jN: compilers with the sizes they really have, whatever the machine's memory."""
+"""Building a Linux kernel with make -jN: programs of the sizes they really have, on a machine of known memory."""
 
 from __future__ import annotations
 
@@ -29,6 +29,12 @@ class KernelMake(Part):
     `built-in.o` of every folder did. All sizes are assumptions about gcc 4.x and a kernel of 2014 without debug data.
     """
 
+    reference_mb: int = Field(
+        default=1024,
+        ge=16,
+        le=65536,
+        description="RAM for which the sizes hold [MB]; on other machines they scale with it.",
+    )
     jobs: int = Field(default=16, ge=1, le=256, description="Compilers at the same time, N of make -jN [count].")
     compile_s: SecondsRange = Field(
         default=(0.3, 1.1), description="Life of a compiler, with the share of a CPU it gets [s]."
@@ -60,10 +66,6 @@ class KernelMake(Part):
             heapq.heapreplace(places, (end, place, task))
 
 
-def _pages(megabytes: float) -> int:
-    return max(1, round(megabytes * PAGES_PER_MB))
-
-
 class _Ring:
     """Files that are used one after the other, again from the start when all are."""
 
@@ -83,16 +85,21 @@ class _Make:
 
     def __init__(self, params: KernelMake, stage: Stage, stream: Stream) -> None:
         self.params, self.stream = params, stream
+        self.scale = stage.spec.ram_mb / params.reference_mb
+        self.kernel_pages = max(1, round(KERNEL_PAGES * self.scale))
         self.rng = stage.rng("jobs")
-        self.program = stream.file(_pages(params.program_mb))
-        self.headers = stream.file(_pages(params.headers_mb))
-        self.sources = _Ring(stream.file(_pages(params.sources_mb)))
-        self.objects = _Ring(stream.file(_pages(params.objects_mb)))
-        self.make = stream.spawn(0, _pages(params.make_mb), Importance.SYSTEM)
+        self.program = stream.file(self._pages(params.program_mb))
+        self.headers = stream.file(self._pages(params.headers_mb))
+        self.sources = _Ring(stream.file(self._pages(params.sources_mb)))
+        self.objects = _Ring(stream.file(self._pages(params.objects_mb)))
+        self.make = stream.spawn(0, self._pages(params.make_mb), Importance.SYSTEM)
         stream.one(0, Op.TOUCH, self.make.number, self.make.start, self.make.nr, TouchFlag.WRITE)
         self.number = 0
         self.unlinked: list[tuple[int, Span]] = []
         """Objects and when they are complete."""
+
+    def _pages(self, megabytes: float) -> int:
+        return max(1, round(megabytes * PAGES_PER_MB * self.scale))
 
     def job(self, time: int) -> tuple[int, Task]:
         """One compiler, or a linker when it is time; when its place is free again [ns], and its task."""
@@ -100,8 +107,8 @@ class _Make:
         self.number += 1
         done = [span for complete, span in self.unlinked if complete <= time]
         linking = self.number % params.link_every == 0 and len(done) > 0
-        inputs = done if linking else [self.sources.take(_pages(self.rng.uniform(*params.source_mb)))]
-        heap = sum(span.nr for span in inputs) if linking else _pages(self.rng.uniform(*params.heap_mb))
+        inputs = done if linking else [self.sources.take(self._pages(self.rng.uniform(*params.source_mb)))]
+        heap = sum(span.nr for span in inputs) if linking else self._pages(self.rng.uniform(*params.heap_mb))
         span = between_ns(self.rng, params.compile_s)
         task = self._exec(time, span, max(heap, 8))
         self._grow(time + 2 * MS_NS, span, task, max(heap, 8))
@@ -112,7 +119,7 @@ class _Make:
             at = time + MS_NS + span // 2 * number // len(inputs)
             self.stream.many(np.array([at]), Op.FILE, task.number, given.start, given.nr)
         end = time + span + 3 * MS_NS
-        nr = heap if linking else _pages(self.rng.uniform(*params.object_mb))
+        nr = heap if linking else self._pages(self.rng.uniform(*params.object_mb))
         written = self.objects.take(nr)
         if linking:
             self.unlinked = [entry for entry in self.unlinked if entry[0] > time]
@@ -125,7 +132,7 @@ class _Make:
 
     def _exec(self, time: int, span: int, heap: int) -> Task:
         """Fork from make, then become another program: make's pages go, a new range comes."""
-        kernel = heap // PAGES_PER_TABLE + KERNEL_PAGES
+        kernel = heap // PAGES_PER_TABLE + self.kernel_pages
         room = max(heap + kernel, self.make.nr)
         task = Task(self.stream.tasks.take(1), self.stream.vpages.take(room), room)
         number, start, make = task.number, task.start, self.make
