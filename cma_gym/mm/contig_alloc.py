@@ -242,17 +242,28 @@ def start_round(mem, cpu):
 
 
 @jit
-def sleeps_for_writeback(mem, pfn):
-    """Whether this pass must wait for the page's writeback first; when the device is next done is then noted.
+def blocked_until(mem, pfn):
+    """When a synchronous pass should look at this page again; 0 if it need not wait. Linux: migrate_folio_unmap()."""
+    if mem.page[pfn].flag & PageFlag.WRITEBACK:
+        return np.int64(mem.inflight_ns[mem.node.inflight_head % INFLIGHT])
+    return np.int64(0)
 
-    Linux: migrate_folio_unmap(): only synchronous passes wait, and a fail-fast allocation has none
+
+@jit
+def must_sleep(mem, pfn):
+    """Whether this pass has to wait before it can try the page; until when is then noted.
+
+    Linux: only synchronous passes wait, and a fail-fast allocation has none
     """
     contig = mem.contig
-    if not mem.page[pfn].flag & PageFlag.WRITEBACK or not mem.page[pfn].flag & PageFlag.ISOLATED:
-        return False
     if contig.fast or contig.nr_pass % mem.kernel.migrate_passes < ASYNC_PASSES:
         return False
-    contig.wake_ns = mem.inflight_ns[mem.node.inflight_head % INFLIGHT]
+    if not mem.page[pfn].flag & PageFlag.ISOLATED:
+        return False
+    wake_ns = blocked_until(mem, pfn)
+    if wake_ns <= mem.clock:
+        return False
+    contig.wake_ns = wake_ns
     return True
 
 
@@ -309,7 +320,7 @@ def migrate_cluster(mem, cpu):
         start_round(mem, cpu)
     while contig.index < contig.nr_cluster:
         pfn = np.int64(contig.cluster[contig.index])
-        if sleeps_for_writeback(mem, pfn):
+        if must_sleep(mem, pfn):
             return
         holder = migrate_one(mem, cpu, pfn, False)
         if holder == HOLDER_NO_TARGET:
