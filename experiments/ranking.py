@@ -18,6 +18,8 @@ COST_WEIGHTS = {"stall_ms": 1.0, "swap_ms": 1.0, "refault_ms": 1.0, "kills": 100
 (cma_gym/envs/reward.py): a cold start instead of a warm one when the user comes back."""
 PAIRED = ("whole_success", "pieces_success", "cost_ms")
 DEFAULT_BASELINE = "mainline_fallback"
+SLOW = ("demand_lost_ms", "demand_writeback_ms", "demand_reclaim_ms")
+"""Metrics that say why demands took long."""
 HELD_UP_LINES = 4
 """Lines of a system in the table of who held demands up; JSON has all."""
 
@@ -174,6 +176,19 @@ def held_up_table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[li
     return ["system", "kind", "held by", "owner", *figures], cells
 
 
+def slow_table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Column titles and cells: where the time of demands went, mean ms per run; no cells if it was not noted."""
+    own: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        own.setdefault(str(row["system"]), []).append(row)
+    cells = [
+        [entry["system"], *(figure(mean(row.get(name) for row in own[entry["system"]])) for name in SLOW)]
+        for entry in ranking(rows)
+    ]
+    titles = ["system", "lost to\nfailed tries", "waiting for\nwriteback", "reclaiming\nroom"]
+    return titles, cells if any(name in row for row in rows for name in SLOW) else []
+
+
 def show(rows: Sequence[Mapping[str, Any]], baseline: str, title: str) -> None:
     """Print the ranking, success by workload where there are several, who held demands up, and paired differences."""
     output.table(title, *ranking_table(rows))
@@ -184,6 +199,10 @@ def show(rows: Sequence[Mapping[str, Any]], baseline: str, title: str) -> None:
     if cells:
         output.console.print()
         output.table("Who held demands up, means per run", titles, cells, text=(0, 1, 2, 3))
+    titles, cells = slow_table(rows)
+    if cells:
+        output.console.print()
+        output.table("Where the time of demands went, ms per run", titles, cells)
     systems = {row["system"] for row in rows}
     if baseline in systems and len(systems) > 1:
         output.console.print()

@@ -15,6 +15,7 @@ from experiments.ranking import (
     held_up_table,
     paired_table,
     ranking_table,
+    slow_table,
     summary,
     workload_table,
 )
@@ -106,6 +107,10 @@ def _tables(rows: Sequence[Mapping[str, Any]], baseline: str) -> list[str]:
         "held: until that reference ends (medians over pages).",
         "",
         *markdown(*held_up_table(rows)),
+        "",
+        "Where the time of demands went, mean milliseconds per run:",
+        "",
+        *markdown(*slow_table(rows)),
         "",
         f"## Paired differences to {baseline}",
         "",

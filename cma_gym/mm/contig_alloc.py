@@ -232,21 +232,29 @@ def start_round(mem, cpu):
 
 
 @jit
-def sleeps_for(mem, pfn):
-    """Whether this pass must first wait for the page's writeback or lock; when that may be over is then noted.
+def blocked_until(mem, pfn):
+    """When a synchronous pass should look at this page again; 0 if it need not wait. Linux: migrate_folio_unmap()."""
+    page = mem.page[pfn]
+    if page.flag & PageFlag.WRITEBACK:
+        return np.int64(mem.inflight_ns[mem.node.inflight_head % INFLIGHT])
+    if page.pincount > 0 and page.holder == HOLDER_PAGE_LOCK:
+        return lock_end_ns(mem, pfn)
+    return np.int64(0)
 
-    Linux: migrate_folio_unmap(): only synchronous passes wait, and a fail-fast allocation has none
+
+@jit
+def must_sleep(mem, pfn):
+    """Whether this pass has to wait before it can try the page; until when is then noted.
+
+    Linux: only synchronous passes wait, and a fail-fast allocation has none
     """
     contig = mem.contig
-    page = mem.page[pfn]
-    if contig.fast or contig.nr_pass % mem.kernel.migrate_passes < ASYNC_PASSES or not page.flag & PageFlag.ISOLATED:
+    if contig.fast or contig.nr_pass % mem.kernel.migrate_passes < ASYNC_PASSES:
         return False
-    wake_ns = np.int64(0)
-    if page.flag & PageFlag.WRITEBACK:
-        wake_ns = np.int64(mem.inflight_ns[mem.node.inflight_head % INFLIGHT])
-    elif page.pincount > 0 and page.holder == HOLDER_PAGE_LOCK:
-        wake_ns = lock_end_ns(mem, pfn)
-    if wake_ns <= contig.ready_ns:
+    if not mem.page[pfn].flag & PageFlag.ISOLATED:
+        return False
+    wake_ns = blocked_until(mem, pfn)
+    if wake_ns <= mem.clock:
         return False
     contig.wake_ns = wake_ns
     return True
@@ -305,7 +313,7 @@ def migrate_cluster(mem, cpu):
         start_round(mem, cpu)
     while contig.index < contig.nr_cluster:
         pfn = np.int64(contig.cluster[contig.index])
-        if sleeps_for(mem, pfn):
+        if must_sleep(mem, pfn):
             return
         holder = migrate_one(mem, cpu, pfn)
         if holder == HOLDER_NO_TARGET:

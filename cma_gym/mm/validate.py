@@ -6,7 +6,6 @@ two operations (but not in the midst of one).
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -17,31 +16,21 @@ from cma_gym.mm.list import check_links
 from cma_gym.mm.lru import folio_lru_list, lruvec_index
 from cma_gym.mm.mmzone import (
     CLEAN_ENTRY,
-    CONTIG_DONE,
-    CONTIG_IDLE,
-    CONTIG_ISOLATE,
-    CONTIG_MIGRATE,
     FILE_OWNER,
-    HOLDER_RECLAIM,
     INFLIGHT,
     MAX_NR_CPUS,
     MIGRATE_CMA,
     MIGRATE_HIGHATOMIC,
     MIGRATE_ISOLATE,
     NO_PAGE,
-    NR_DEMANDS,
-    NR_GATHERS,
-    NR_HANDS,
     NR_LRU,
     NR_MIGRATETYPES,
-    NR_PAGE_KINDS,
     NR_PAGE_ORDERS,
     NR_PCP_LISTS,
     NR_PCP_TYPES,
     NR_ZONES,
     NR_ZSPAGE_CLASSES,
     SWAP_ENTRY,
-    DemandState,
     PageFlag,
     PageKind,
     ZoneStat,
@@ -49,59 +38,9 @@ from cma_gym.mm.mmzone import (
 from cma_gym.mm.page_alloc import get_pageblock_migratetype, may_be_listed
 from cma_gym.mm.pcp import pcp_type
 from cma_gym.mm.swap import ZS_OBJECTS, is_swap_entry, swap_slot_of
-
-
-class Violation(IntEnum):
-    """What can be wrong; the number beside it in an error is a pfn, slot or index."""
-
-    NONE = 0
-    LIST_LINKS = 1
-    FREE_BLOCK = 2
-    FREE_TYPE = 3
-    NR_FREE = 4
-    PCP_PAGE = 5
-    PCP_COUNT = 6
-    FREE_PAGES = 7
-    FREE_CMA = 8
-    PAGE_STATE = 9
-    LRU_PAGE = 10
-    LRU_COUNT = 11
-    LRU_BATCH = 12
-    RMAP = 13
-    FILEMAP = 14
-    SWAP_SLOT = 15
-    SWAP_COUNT = 16
-    ZSPAGE = 17
-    DIRTY_COUNT = 18
-    WRITEBACK_COUNT = 19
-    PIN_COUNT = 20
-    PIN_HEAP = 21
-    OCCUPANCY = 22
-    BITMAP = 23
-    LEAK = 24
-    UNMERGED = 25
-    PAGEBLOCKS = 26
-    """Isolated or reserved pageblocks of a zone are not as many as it says."""
-    CONTIG = 27
-    """A contiguous allocation in progress has not in hand what it says, or nobody is served though the area is busy."""
-    HAND = 28
-    """A page in a reclaimer's hand is on an LRU list, or marked and in no hand."""
-    HIGHATOMIC = 29
-    """Free pages of the HIGHATOMIC reserve are not as many as the zone says."""
-    PCP_BOUNDS = 30
-    """A CPU's lists may grow outside their bounds."""
-    CLEANCACHE = 31
-    """A copy in the cleancache that its file page does not know, or on no list."""
-
-
-class ValidationError(AssertionError):
-    """A machine whose state contradicts itself."""
-
-
-@jit
-def violation(code, where):
-    """Pack a finding into one number."""
-    return np.int64(code) << 40 | np.int64(where)
+from cma_gym.mm.validate_cma import check_cma, check_contig
+from cma_gym.mm.validate_hands import check_hands, count_passing
+from cma_gym.mm.violation import ValidationError, Violation, violation
 
 
 @jit
@@ -421,22 +360,6 @@ def check_io(mem):
 
 
 @jit
-def count_passing(mem, held):
-    """Add the references that are not in the heap: of hands, gathers and buffer-head LRUs."""
-    for index in range(NR_HANDS):
-        for slot in range(mem.hand[index].nr):
-            held[mem.hand[index].pfn[slot]] += 1
-    for cpu in range(MAX_NR_CPUS):
-        for slot in range(mem.bh_lru[cpu].nr):
-            held[mem.bh_lru[cpu].pfn[slot]] += 1
-    for index in range(NR_GATHERS):
-        pfn = np.int64(mem.gather[index].first)
-        for _ in range(mem.gather[index].nr):
-            held[pfn] += 1
-            pfn = np.int64(mem.page[pfn].next)
-
-
-@jit
 def check_cleancache(mem):
     """Copies in the cleancache: all on its list, and each named by its file page."""
     length = check_links(mem, np.int64(mem.node.cleancache))
@@ -459,82 +382,6 @@ def check_pins(mem):
     for slot in range(1, mem.nr_pins):
         if mem.pin[slot].expire < mem.pin[(slot - 1) // 2].expire:
             return violation(Violation.PIN_HEAP, slot)
-    return 0
-
-
-@jit
-def check_hands(mem):
-    """Pages in reclaimers' hands are marked, off the LRU and in one hand only; all hands know when they end."""
-    marked = 0
-    for index in range(NR_GATHERS):
-        if mem.gather[index].nr > 0 and mem.gather[index].until_ns < mem.next_gather_ns:
-            return violation(Violation.HAND, index)
-    for index in range(NR_HANDS):
-        hand = mem.hand[index]
-        if index > 0 and hand.nr > 0 and hand.until_ns < mem.next_hand_ns:
-            return violation(Violation.HAND, index)
-        if hand.holder != HOLDER_RECLAIM:
-            continue
-        for slot in range(hand.nr):
-            if mem.page[hand.pfn[slot]].flag & (PageFlag.RECLAIM | PageFlag.LRU) != PageFlag.RECLAIM:
-                return violation(Violation.HAND, hand.pfn[slot])
-        marked += hand.nr
-    for pfn in range(mem.nr_pages):
-        marked -= mem.page[pfn].flag & PageFlag.RECLAIM != 0
-    return 0 if marked == 0 else violation(Violation.HAND, 0)
-
-
-@jit
-def check_cma(mem):
-    """The census of the area and its bitmap."""
-    census = np.zeros(NR_PAGE_KINDS, np.int64)
-    taken = 0
-    for pfn in range(mem.cma.base_pfn, mem.cma.base_pfn + mem.cma.nr_pages):
-        census[mem.page[pfn].kind] += 1
-        taken += mem.page[pfn].flag & PageFlag.CMA_BITMAP != 0
-    for kind in range(NR_PAGE_KINDS):
-        if census[kind] != mem.cma.occupancy[kind]:
-            return violation(Violation.OCCUPANCY, kind)
-    if mem.contig.phase != CONTIG_IDLE:
-        taken -= mem.contig.end_pfn - mem.contig.start_pfn
-    return 0 if taken == mem.cma.nr_allocated else violation(Violation.BITMAP, taken)
-
-
-@jit
-def check_contig(mem):
-    """A contiguous allocation has all isolated pages in hand, its pageblocks are isolated, and LRU batches are off."""
-    contig = mem.contig
-    isolated = 0
-    for pfn in range(mem.nr_pages):
-        isolated += mem.page[pfn].flag & PageFlag.ISOLATED != 0
-    for slot in range(contig.nr_cluster):
-        pfn = np.int64(contig.cluster[slot])
-        if pfn < contig.start_pfn or pfn >= contig.cursor_pfn:
-            return violation(Violation.CONTIG, pfn)
-        isolated -= mem.page[pfn].flag & PageFlag.ISOLATED != 0
-    if isolated != 0 or (contig.nr_cluster > 0 and contig.phase != CONTIG_MIGRATE):
-        return violation(Violation.CONTIG, isolated)
-    working = CONTIG_ISOLATE < contig.phase < CONTIG_DONE
-    if mem.node.lru_disabled != (mem.kernel.lru_cache_disable if working else 0):
-        return violation(Violation.CONTIG, mem.node.lru_disabled)
-    if working:
-        for pfn in range(contig.start_pfn, contig.end_pfn):
-            if get_pageblock_migratetype(mem, pfn) != MIGRATE_ISOLATE:
-                return violation(Violation.CONTIG, pfn)
-    return check_queue(mem)
-
-
-@jit
-def check_queue(mem):
-    """Whoever is served is inside a try, and the area is busy while somebody is."""
-    trying = 0
-    for slot in range(NR_DEMANDS):
-        trying += mem.demand[slot].state == DemandState.TRYING
-    served = mem.contig.phase != CONTIG_IDLE
-    if mem.cma.busy != (trying > 0) or mem.contig.stepping or served != (mem.contig.slot >= 0):
-        return violation(Violation.CONTIG, trying)
-    if served and mem.demand[mem.contig.slot].state != DemandState.TRYING:
-        return violation(Violation.CONTIG, mem.contig.slot)
     return 0
 
 
