@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     text = read_kernel_text(args.kernel_text or text_beside(args.trace))
     more = _switches(args.kernel)
     check_kernel(more, "--kernel")
-    system, switches = (get_system(args.system), {}) if args.system else rule_for(text.policy)
+    system = get_system(args.system) if args.system else rule_for(text.policy)
     seconds = prepare()
     if seconds > 1:
         output.note(f"compiled the trace reader in {seconds:.0f} s (kept for the next time)")
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
             args.trace, progress=lambda done, total: bar.update(round(done / _MB, 1)), text=text
         )
     output.note(f"replaying {len(workload.events):,} events under {system.name}")
-    kernel = kernel_of(system, workload, switches | more)
+    kernel = kernel_of(system, workload, more)
     simulated = play(text, workload, system, kernel)
     wakes = imported.events_by_name.get("mm_vmscan_kswapd_wake", 0)
     told = recorded(text, workload.meta["recording_start_ns"] / 1e9, wakes)

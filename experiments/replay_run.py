@@ -15,29 +15,11 @@ from cma_gym.machine.result import demand_table
 from cma_gym.machine.step import load, rollout
 from cma_gym.machine.view import NR_VIEW
 from cma_gym.mm.mmzone import Holder, PageKind, VmEvent
-from cma_gym.policies.registry import PolicyError, System, get_system, systems
+from cma_gym.policies.registry import PolicyError, System, get_system
 from cma_gym.workloads.kernel_text import KernelText, KernelTextError
 from cma_gym.workloads.workload import Workload
+from experiments.measured import GUEST_KERNEL, SYSTEMS
 
-RULES: dict[int, tuple[str, ...]] = {
-    0: ("half_and_half",),
-    1: ("mainline_fallback",),
-    2: ("cma_first",),
-    3: ("page_cache_only", "gfp_page_cache"),
-    4: ("anonymous_only", "gfp_cma"),
-    5: ("page_cache_and_bdev", "gfp_page_cache"),
-    6: ("carve_out",),
-    7: ("zone_cma",),
-    8: ("page_cache_and_anonymous", "cma_first"),
-}
-"""Systems for each recorded policy number, the nearest first; the first one that there is stands for it."""
-OPEN_RULES = (0, 1, 2, 7)
-"""Policies that left mainline's two leaks open; under the others freed CMA pages skip the per-CPU lists, and neither
-compaction nor contiguous allocation moves pages into CMA."""
-_OPEN = {"cma_pcp": "shared", "compact_into_cma": True, "migrate_into_cma": True}
-_CLOSED = {"cma_pcp": "none", "compact_into_cma": False, "migrate_into_cma": False}
-SWAPPINESS = 100
-"""The recorded machines' setting; the kernel's text does not tell it (assumption for others)."""
 OCCUPANCY = ("free", "anon", "file", "bdev", "shmem", "zsmalloc", "held", "other")
 """Kinds of the census of the CMA area."""
 _SCANNED = {
@@ -102,22 +84,24 @@ class Side:
     totals: dict[str, int]
 
 
-def rule_for(policy: int) -> tuple[System, dict[str, Any]]:
-    """The system that stands for a recorded policy number, and switches of its kernel.
+def rule_for(policy: int) -> System:
+    """The system that stands for a recorded policy number.
 
     Raises:
         PolicyError: there is none.
     """
-    if policy not in RULES:
-        known = ", ".join(str(number) for number in RULES)
+    if policy not in SYSTEMS:
+        known = ", ".join(str(number) for number in SYSTEMS)
         raise PolicyError(f"the recording was made under policy {policy}; known are {known} (name a system: --system)")
-    name = next((name for name in RULES[policy] if name in systems()), RULES[policy][-1])
-    return get_system(name), _OPEN if policy in OPEN_RULES else _CLOSED
+    return get_system(SYSTEMS[policy])
 
 
 def kernel_of(system: System, workload: Workload, more: dict[str, Any]) -> KernelConfig:
-    """The kernel that a recording is replayed on: an emulated machine's costs, and what the rule needs."""
-    base = {"cost_profile": "emulated", "swappiness": SWAPPINESS, **workload.meta.get("kernel", {})}
+    """The kernel that a recording is replayed on: the recorded guest's, with what the rule needs.
+
+    A recording's kills are in its events, so that the guest's own killer must not act again.
+    """
+    base = {**GUEST_KERNEL, **workload.meta.get("kernel", {})}
     return KernelConfig.for_profile("v6_12", **{**base, **system.kernel, **more})
 
 

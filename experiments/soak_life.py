@@ -13,7 +13,7 @@ from cma_gym.machine.events import Op, event_dtype
 from cma_gym.machine.machine import boot, new_machines
 from cma_gym.machine.step import load, rollout
 from cma_gym.machine.view import NR_VIEW
-from cma_gym.mm.mmzone import NR_ACTIONS, PageKind, VmEvent, ZoneStat
+from cma_gym.mm.mmzone import NO_PAGE, NR_ACTIONS, PageKind, VmEvent, ZoneStat
 from cma_gym.mm.validate import Violation, find_violation
 from experiments.soak_events import TASKS, Sizes, first_events, last_events, random_events
 from experiments.soak_machines import DRAWN, Machine, layout_of, machine_for
@@ -145,6 +145,10 @@ def census(mems: np.recarray) -> dict[str, int]:
     free = zones["vm_stat"][:, ZoneStat.FREE_PAGES] + zones["pcp"]["nr"].sum(axis=1)
     found = {f"free pages of zone {index}": int(pages) for index, pages in enumerate(free)}
     kinds = np.bincount(mem["page"]["kind"][:nr], minlength=len(PageKind))
+    for pfn in kept_by_buffer_heads(mem):  # up to 5.11 nothing but other buffers drives them out
+        free[mem["page"]["zone"][pfn]] += 1
+        kinds[PageKind.FREE] += 1
+        kinds[mem["page"]["kind"][pfn]] -= 1
     found |= {f"{kind.name} pages": int(kinds[kind]) for kind in PageKind}
     found["references"] = int(mem["nr_pins"])
     found["used swap slots"] = int(mem["node"]["nr_swap_total"] - mem["node"]["nr_swap_free"])
@@ -153,6 +157,12 @@ def census(mems: np.recarray) -> dict[str, int]:
     found["pages of buffers"] = int(mem["cma"]["nr_allocated"])
     found["isolated pageblocks"] = int(zones["nr_isolated_pageblocks"].sum())
     return found
+
+
+def kept_by_buffer_heads(mem: Any) -> set[int]:
+    """Pages of no file any more that only a CPU's buffer-head LRU keeps from being free."""
+    kept = {int(pfn) for lru in mem["bh_lru"] for pfn in lru["pfn"][: lru["nr"]]}
+    return {pfn for pfn in kept if mem["page"]["index"][pfn] == NO_PAGE}
 
 
 def reproduction(life: Life, seed: int, ops: int, every: int, layout: str) -> str:

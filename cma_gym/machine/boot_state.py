@@ -17,7 +17,7 @@ from cma_gym.machine.spec import PAGES_PER_MB, MachineSpec
 from cma_gym.mm.jit import jit
 from cma_gym.mm.list import list_add, list_add_tail
 from cma_gym.mm.lru import lruvec_add_folio
-from cma_gym.mm.mm_init import init_cma, init_heads, init_tables, init_zone, setup_pagesets
+from cma_gym.mm.mm_init import begin_uptime, init_cma, init_heads, init_tables, init_zone, setup_pagesets
 from cma_gym.mm.mm_types import nr_list_heads
 from cma_gym.mm.mmzone import (
     KIND_ANON,
@@ -283,8 +283,7 @@ def start_from(mems, i, zones, pages, blocks, slots, sizes):
         pages: `start_page_dtype`.
         blocks: MigrateType of each pageblock.
         slots: `start_slot_dtype`.
-        sizes: first list head, swap slots, first frame and frames of the area, whether it is a zone, whether pcp lists
-            follow the rules of old kernels.
+        sizes: first list head, swap slots, first frame and frames of the area, whether it is a zone.
     """
     mem = mems[i]
     init_heads(mem, sizes[0])
@@ -298,7 +297,7 @@ def start_from(mems, i, zones, pages, blocks, slots, sizes):
     for zone in zones:
         set_marks(mem, zone)
     setup_per_zone_lowmem_reserve(mem)
-    setup_pagesets(mem, sizes[5] != 0)
+    setup_pagesets(mem)
     for zone in zones:
         set_reserves(mem, zone)
     for pfn in range(len(pages) - 1, -1, -1):  # downwards: the lowest block is at the head of its list
@@ -308,16 +307,10 @@ def start_from(mems, i, zones, pages, blocks, slots, sizes):
         elif start.kind != KIND_FREE:
             put_used(mem, pfn, start)
     put_slots(mem, slots)
-    mem.task[0].alive = 1
-    mem.task[0].importance = 3
-    mem.node.zs_budget = 32
-    mem.vm_event[:] = 0
-    mem.work_ns = 0
+    begin_uptime(mem)
 
 
-def boot_from(
-    mems: np.recarray, i: int, start: StartState, nr_cpus: int, kernel: KernelConfig, old_rules: bool = False
-) -> None:
+def boot_from(mems: np.recarray, i: int, start: StartState, nr_cpus: int, kernel: KernelConfig) -> None:
     """(Re)boot machine `i` in a recorded state.
 
     Args:
@@ -326,7 +319,6 @@ def boot_from(
         start: the state.
         nr_cpus: CPUs of the machine.
         kernel: its kernel's configuration; where it gives the area a zone of its own, the state must have that zone.
-        old_rules: per-CPU lists as up to 5.13.
     """
     sizes = {name: mems[name][i] for name in ("nr_pages", "nr_vpages", "nr_fpages", "nr_tasks")}
     mems[i : i + 1].view(np.uint8)[:] = 0
@@ -337,7 +329,7 @@ def boot_from(
     first_head = len(record["page"]) - nr_list_heads()
     nr_swap = min(start.nr_swap, len(record["swap"]) - 1)
     own_zone = bool((start.zone["index"] == ZoneType.CMA).any())
-    numbers = np.array([first_head, nr_swap, start.cma_base, start.cma_pages, own_zone, old_rules], np.int64)
+    numbers = np.array([first_head, nr_swap, start.cma_base, start.cma_pages, own_zone], np.int64)
     start_from(
         mems,
         i,

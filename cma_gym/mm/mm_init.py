@@ -202,7 +202,8 @@ def setup_pagesets(mem):
             pcp.high_min = pcp.high
             pcp.high_max = pcp.high
             if mem.kernel.pcp_scale_max > 0:
-                pcp.high_max = zone_highsize(mem, zone.managed_pages // HIGH_FRACTION, np.int64(pcp.batch))
+                most = zone_highsize(mem, zone.managed_pages // HIGH_FRACTION, np.int64(pcp.batch))
+                pcp.high_max = max(most, low)  # a small zone's low watermark may be above that fraction
         zone.nr_alloc_batch = zone.watermark[WMARK_HIGH] - zone.watermark[WMARK_LOW]
 
 
@@ -226,13 +227,8 @@ def reserve_kernel_pages(mem, nr_pages):
 
 
 @jit
-def finish_boot(mem, kernel_pages):
-    """Everything after the zones are declared."""
-    setup_per_zone_wmarks(mem)
-    setup_per_zone_lowmem_reserve(mem)
-    setup_pagesets(mem)
-    free_all(mem)
-    reserve_kernel_pages(mem, kernel_pages)
+def begin_uptime(mem):
+    """The kernel runs: whatever is counted or timed begins now."""
     mem.task[0].alive = 1
     mem.task[0].importance = 3
     mem.node.zs_budget = 32
@@ -243,6 +239,17 @@ def finish_boot(mem, kernel_pages):
     for event in range(len(mem.vm_event)):
         mem.vm_event[event] = 0
     mem.work_ns = 0
+
+
+@jit
+def finish_boot(mem, kernel_pages):
+    """Everything after the zones are declared."""
+    setup_per_zone_wmarks(mem)
+    setup_per_zone_lowmem_reserve(mem)
+    setup_pagesets(mem)
+    free_all(mem)
+    reserve_kernel_pages(mem, kernel_pages)
+    begin_uptime(mem)
 
 
 @jit

@@ -143,7 +143,7 @@ def finish_node(mem, sc):
 
 @jit
 def wants_scan(mem, sc):
-    """Whether the lists of a zone are to be scanned; kswapd leaves balanced zones alone. Linux: shrink_zones() of 4.6."""
+    """Whether a zone's lists are to be scanned; kswapd leaves balanced ones alone. Linux: shrink_zones() of 4.6."""
     zone = mem.zones[sc.lruvec]
     return zone.managed_pages > 0 and not (sc.kswapd and zone_balanced(mem, zone, 0))
 
@@ -280,6 +280,8 @@ def kswapd_start_round(mem):
     node.kswapd_in_round = 1
     if next_lruvec(mem, sc):
         get_scan_count(mem, mem.lruvec[sc.lruvec], sc)
+    else:
+        kswapd_end_round(mem)
 
 
 @jit
