@@ -385,6 +385,7 @@ kernel = np.dtype(
         ("gcma", "i8"),
         ("cma_balance", "i8"),
         ("cma_first_limit", "i8"),
+        ("demand_tries_per_piece", "i8"),
     ],
     align=True,
 )

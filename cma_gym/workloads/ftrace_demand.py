@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cma_gym.machine.events import FileFlag, Op, TouchFlag
+from cma_gym.machine.events import FileFlag, KallocFlag, Op, TouchFlag
 from cma_gym.mm.mmzone import Importance
 from cma_gym.workloads.ftrace_books import Books
 from cma_gym.workloads.ftrace_jit import leaf
@@ -36,7 +36,7 @@ _NONE, _STREAMS = NONE, STREAMS
 _WAITS, _NO_ARG = np.int64(-2), np.int64(0)
 _SPAWN, _EXIT, _FILE_OP, _TRUNCATE = np.int64(Op.SPAWN), np.int64(Op.EXIT), np.int64(Op.FILE), np.int64(Op.TRUNCATE)
 _TOUCH, _UNMAP, _KALLOC, _KFREE = np.int64(Op.TOUCH), np.int64(Op.UNMAP), np.int64(Op.KALLOC), np.int64(Op.KFREE)
-_KERNEL_TASK = np.int64(KERNEL_TASK)
+_KERNEL_TASK, _NOWAIT = np.int64(KERNEL_TASK), np.int64(KallocFlag.NOWAIT)
 
 
 @leaf
@@ -261,7 +261,8 @@ def _appear(plan, ident, time):
         _file(plan, np.int64(life.fpage), np.int64(life.task), np.int64(FileFlag.SHMEM | FileFlag.WRITE), time)
     elif kind == Kind.KERNEL or kind == Kind.CANDIDATE or (kind <= Kind.BDEV and not life.mark & Mark.MOVABLE):
         plan.life[ident].number = _WAITS
-        _append(plan, _KERNEL_TASK * _STREAMS + _KERNEL, _KALLOC, np.int64(life.arg), ident, _NONE, time)
+        arg = np.int64(life.arg) | (_NOWAIT if life.mark & Mark.NOWAIT else _NO_ARG)
+        _append(plan, _KERNEL_TASK * _STREAMS + _KERNEL, _KALLOC, arg, ident, _NONE, time)
 
 
 @leaf
