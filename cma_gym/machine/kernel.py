@@ -39,6 +39,8 @@ class KernelConfig(BaseModel):
     lru_per_zone: bool = False
     new_anon_active: bool = False
     """Fresh anonymous pages start on the active list (up to 5.8)."""
+    scan_by_rotation: bool = False
+    """Reclaim is shared between anonymous and file pages by how many of each were in use (up to 5.7), not by cost."""
     fair_zone: bool = False
     """Round robin over the zones by size (up to 4.7)."""
     steal_largest_first: bool = False
@@ -145,7 +147,7 @@ class KernelConfig(BaseModel):
             "lru_cache_disable lru_per_zone new_anon_active fair_zone steal_largest_first boost_factor "
             "migrate_passes swappiness dirty_background_percent dirty_percent demand_tries lmk lmk_subtract_cma "
             "cma_round_robin isolate_max_order cma_alloc_retries cma_alloc_bulk "
-            "old_allocator pcp_scale_max kcompactd gcma cma_balance cma_first_limit "
+            "scan_by_rotation old_allocator pcp_scale_max kcompactd gcma cma_balance cma_first_limit "
             "demand_tries_per_piece"
         )
         for name in direct.split():
@@ -176,6 +178,7 @@ _PROFILES: dict[str, dict[str, Any]] = {
         "lru_cache_disable": False,
         "lru_per_zone": True,
         "new_anon_active": True,
+        "scan_by_rotation": True,
         "fair_zone": True,
         "steal_largest_first": True,
         "boost_factor": 0,

@@ -194,7 +194,10 @@ def count_piece(mem, demand):
 
 @jit
 def end_try(mem, demand):
-    """The pieces are complete, or no place is left: the demand is held, has failed, or waits for its next try."""
+    """The pieces are complete, or no place is left: the demand is held, has failed, or waits for its next try.
+
+    Model: a driver that tries for each piece holds the pieces that it got, even if others are missing.
+    """
     ok = demand.got == demand.pieces
     demand.work_ns += mem.clock - demand.try_ns
     next_ns = goes_on(mem, demand, ok)
@@ -202,18 +205,18 @@ def end_try(mem, demand):
         demand.lost_ns += next_ns - mem.clock
     demand.delay_ns += demand.lost_ns
     share_delay(mem, demand, not ok)
-    if ok:
-        demand.first_ok = demand.tries == 1
-        log_demand(mem, demand, 1)
-        demand.state = DemandState.HELD
-        demand.release_ns = mem.clock + demand.hold_ns
-    elif next_ns != NEVER_NS:
+    if next_ns != NEVER_NS:
         demand.state = DemandState.WAITING
         demand.next_try_ns = next_ns
-    else:
-        log_demand(mem, demand, 0)
-        release_pieces(mem, demand)
-        demand.state = DemandState.IDLE
+        return
+    demand.first_ok = ok and demand.tries == 1
+    log_demand(mem, demand, np.int64(ok))
+    if ok or (mem.kernel.demand_tries_per_piece and demand.got > 0):
+        demand.state = DemandState.HELD
+        demand.release_ns = mem.clock + demand.hold_ns
+        return
+    release_pieces(mem, demand)
+    demand.state = DemandState.IDLE
 
 
 @jit

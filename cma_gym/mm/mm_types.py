@@ -172,6 +172,10 @@ lruvec = np.dtype(
         ("anon_cost", "i8"),
         ("file_cost", "i8"),
         ("nonresident_age", "i8"),
+        ("activated", "i8", (2,)),  # refaults that were activated, of anonymous and of file pages
+        ("refaults", "i8", (2,)),  # the same when the last reclaimer ended
+        ("recent_scanned", "i8", (2,)),  # up to 5.7: pages reclaim has looked at lately, and those it had to keep
+        ("recent_rotated", "i8", (2,)),
     ],
     align=True,
 )
@@ -257,6 +261,11 @@ scan_control = np.dtype(
         ("lruvec", "i8"),
         ("lru", "i8"),  # list the cluster in hand came from
         ("nr_kept", "i8"),  # pages of that cluster that were not freed
+        ("nr_pageout", "i8"),  # of the cluster in hand: pages written out, and those made active
+        ("nr_activated", "i8"),
+        ("may_deactivate", "i8"),  # bit 0: anonymous pages, bit 1: file pages
+        ("force_deactivate", "i8"),
+        ("skipped_deactivate", "i8"),
     ],
     align=True,
 )
@@ -385,6 +394,7 @@ kernel = np.dtype(
         ("gcma", "i8"),
         ("cma_balance", "i8"),
         ("cma_first_limit", "i8"),
+        ("scan_by_rotation", "i8"),
         ("demand_tries_per_piece", "i8"),
     ],
     align=True,

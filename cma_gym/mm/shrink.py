@@ -26,7 +26,7 @@ from cma_gym.mm.mmzone import (
     VmEvent,
 )
 from cma_gym.mm.swap import swap_congested, swap_out
-from cma_gym.mm.workingset import lru_note_cost, workingset_eviction
+from cma_gym.mm.workingset import lru_note_cost, note_scan, workingset_eviction
 from cma_gym.mm.writeback import start_writeback
 
 # What became of a page that reclaim looked at. Linux: enum folio_references and the labels of shrink_folio_list().
@@ -126,6 +126,8 @@ def isolate_lru_folios(mem, lruvec, sc, hand):
     nr_to_scan = min(sc.left[sc.lru], SWAP_CLUSTER_MAX)
     sc.left[sc.lru] -= nr_to_scan
     sc.nr_kept = 0
+    sc.nr_pageout = 0
+    sc.nr_activated = 0
     while hand.nr < nr_to_scan:
         pfn = next_eligible(mem, head, lruvec.nr[sc.lru], sc.reclaim_idx)
         if pfn == NO_PAGE:
@@ -142,14 +144,24 @@ def shrink_next(mem, sc, hand):
     """Decide about the next page in hand. Linux: shrink_folio_list()."""
     pfn = np.int64(hand.pfn[hand.done])
     hand.done += 1
+    written = mem.vm_event[VmEvent.PSWPOUT] + mem.vm_event[VmEvent.NR_WRITTEN]
     verdict = shrink_folio(mem, pfn, sc.kswapd)
+    sc.nr_pageout += mem.vm_event[VmEvent.PSWPOUT] + mem.vm_event[VmEvent.NR_WRITTEN] - written
     if verdict == RECLAIMED:
         sc.nr_reclaimed += 1
         mem.vm_event[VmEvent.PGSTEAL_KSWAPD if sc.kswapd else VmEvent.PGSTEAL_DIRECT] += 1
         return
     sc.nr_kept += 1
     if verdict == ACTIVATE:
+        sc.nr_activated += 1
         folio_activate(mem, pfn)
+
+
+@jit
+def note_cluster(lruvec, sc, hand):
+    """Remember what a cluster cost, for the balance of the lists. Linux: the end of shrink_inactive_list()."""
+    lru_note_cost(lruvec, sc.lru == Lru.INACTIVE_ANON, sc.nr_pageout, sc.nr_kept)
+    note_scan(lruvec, sc.lru // 2, np.int64(hand.nr), sc.nr_activated)
 
 
 @jit
@@ -176,7 +188,7 @@ def shrink_inactive_list(mem, cpu, lruvec, sc, hand):
     isolate_lru_folios(mem, lruvec, sc, hand)
     while hand.done < hand.nr:
         shrink_next(mem, sc, hand)
-    lru_note_cost(lruvec, sc.lru == Lru.INACTIVE_ANON, 0, sc.nr_kept)
+    note_cluster(lruvec, sc, hand)
     free_reclaimed(mem, cpu, hand)
 
 
@@ -185,6 +197,7 @@ def shrink_active_list(mem, lruvec, lru, nr_to_scan, sc):
     """Move the oldest pages of an active list to the inactive one. Linux: shrink_active_list()."""
     head = np.int64(lruvec.lists[lru])
     nr_rotated = 0
+    nr_referenced = 0
     nr_taken = 0
     while nr_taken < nr_to_scan:
         pfn = next_eligible(mem, head, lruvec.nr[lru], sc.reclaim_idx)
@@ -195,6 +208,7 @@ def shrink_active_list(mem, lruvec, lru, nr_to_scan, sc):
         page = mem.page[pfn]
         young = page.flag & PageFlag.YOUNG
         page.flag &= ~PageFlag.YOUNG
+        nr_referenced += young != 0
         if young and page.flag & PageFlag.EXEC and page.kind == PageKind.FILE:
             nr_rotated += 1
         else:
@@ -203,6 +217,7 @@ def shrink_active_list(mem, lruvec, lru, nr_to_scan, sc):
         lruvec_add_folio(mem, pfn, False)
     charge(mem, Cost.RECLAIM_SCAN, nr_taken)
     lru_note_cost(lruvec, lru == Lru.ACTIVE_ANON, 0, nr_rotated)
+    note_scan(lruvec, lru // 2, nr_taken, nr_referenced)
 
 
 @jit

@@ -30,10 +30,9 @@ from cma_gym.mm.mmzone import (
     ZoneStat,
 )
 from cma_gym.mm.oom_kill import lowmem_scan
-from cma_gym.mm.shrink import isolate_lru_folios, shrink_active_list, shrink_inactive_list, shrink_next
+from cma_gym.mm.shrink import isolate_lru_folios, note_cluster, shrink_active_list, shrink_inactive_list, shrink_next
 from cma_gym.mm.swap import swap_congested
 from cma_gym.mm.watermark import int_sqrt, pgdat_balanced, zone_balanced
-from cma_gym.mm.workingset import lru_note_cost
 from cma_gym.mm.zonelist import ZONE_NORMAL
 
 KSWAPD_CPU = 0
@@ -49,10 +48,54 @@ INACTIVE_ANON, ACTIVE_ANON, INACTIVE_FILE, ACTIVE_FILE = map(int, (*Lru,)[:4])
 
 @jit
 def inactive_is_low(mem, lruvec, inactive):
-    """Whether the inactive list is too short for its active one. Linux: inactive_is_low(), FACTS C5."""
+    """Whether the inactive list is too short for its active one. Linux: inactive_is_low(), FACTS C5.
+
+    Up to 4.9 an inactive file list only had to be as long as the active one: inactive_file_is_low().
+    """
     gb = mem.nr_pages >> 18
     ratio = int_sqrt(10 * gb) if gb > 0 else 1
+    if mem.kernel.scan_by_rotation and inactive == INACTIVE_FILE:
+        ratio = 1
     return lruvec.nr[inactive] * ratio < lruvec.nr[inactive + 1]
+
+
+@jit
+def prepare_scan_control(mem, lruvec, sc):
+    """Which active lists may be aged: short inactive ones' and, while a new working set refaults, all of its kind.
+
+    Linux: prepare_scan_control(), since 5.8
+    """
+    sc.may_deactivate = 0
+    for file in range(2):
+        thrashes = not mem.kernel.scan_by_rotation and lruvec.activated[file] != lruvec.refaults[file]
+        if sc.force_deactivate or thrashes or inactive_is_low(mem, lruvec, 2 * file):
+            sc.may_deactivate |= 1 << file
+
+
+@jit
+def snapshot_refaults(mem):
+    """Note at the end of a reclaimer's work how many refaults were activated. Linux: snapshot_refaults()."""
+    for index in range(NR_ZONES):
+        lruvec = mem.lruvec[index]
+        for file in range(2):
+            lruvec.refaults[file] = lruvec.activated[file]
+
+
+@jit
+def file_is_tiny(mem, lruvec, sc):
+    """Whether there is so little page cache that only anonymous pages can help. Linux: prepare_scan_control()."""
+    pages = lruvec.nr[INACTIVE_FILE] + lruvec.nr[ACTIVE_FILE]
+    high = 0
+    for index in range(NR_ZONES):
+        if mem.kernel.lru_per_zone and index != sc.lruvec:
+            continue
+        zone = mem.zones[index]
+        if zone.managed_pages > 0:
+            pages += zone.vm_stat[ZoneStat.FREE_PAGES]
+            high += zone.watermark[WMARK_HIGH]
+    if pages > high:
+        return False
+    return mem.kernel.scan_by_rotation or (not sc.may_deactivate & 1 and lruvec.nr[INACTIVE_ANON] >> sc.priority > 0)
 
 
 @jit
@@ -62,34 +105,30 @@ def anon_share(mem, lruvec, sc):
         return 0
     if sc.priority == 0:
         return 512
-    plenty = not inactive_is_low(mem, lruvec, INACTIVE_FILE)
-    if plenty and lruvec.nr[Lru.INACTIVE_FILE] >> sc.priority > 0 and lruvec.file_cost == 0:
-        return 0
-    total = lruvec.anon_cost + lruvec.file_cost
-    anon = mem.kernel.swappiness * (2 * total + 1) // (total + lruvec.anon_cost + 1)
-    file = (200 - mem.kernel.swappiness) * (2 * total + 1) // (total + lruvec.file_cost + 1)
+    if file_is_tiny(mem, lruvec, sc):
+        return 1024
+    if lruvec.nr[INACTIVE_FILE] >> sc.priority > 0 and not sc.may_deactivate & 2:
+        return 0  # plenty of page cache that does not refault; up to 5.7, that is not short
+    anon_cost = lruvec.anon_cost
+    file_cost = lruvec.file_cost
+    total = anon_cost + file_cost
+    anon = mem.kernel.swappiness * (2 * total + 1) // (total + anon_cost + 1)
+    file = (200 - mem.kernel.swappiness) * (2 * total + 1) // (total + file_cost + 1)
+    if mem.kernel.scan_by_rotation:
+        anon = mem.kernel.swappiness * (lruvec.recent_scanned[0] + 1) // (lruvec.recent_rotated[0] + 1)
+        file = (200 - mem.kernel.swappiness) * (lruvec.recent_scanned[1] + 1) // (lruvec.recent_rotated[1] + 1)
     return 1024 * anon // max(anon + file, 1)
 
 
 @jit
-def scan_target(lruvec, lru, share, priority):
-    """Pages of a list to look at in this round. Linux: the end of get_scan_count()."""
-    size = lruvec.nr[lru]
-    scan = size >> priority
-    if scan == 0 and share > 0:
-        scan = min(size, SWAP_CLUSTER_MAX)
-    if priority == 0 and share > 0:
-        return scan  # SCAN_EQUAL: everything
-    return scan * share // 1024
-
-
-@jit
 def get_scan_count(mem, lruvec, sc):
-    """How many pages of each list this round looks at. Linux: get_scan_count()."""
+    """How many pages of each list this round looks at; at priority 0, all. Linux: get_scan_count()."""
+    prepare_scan_control(mem, lruvec, sc)
     sc.share = anon_share(mem, lruvec, sc)
     for lru in range(4):
         share = sc.share if lru < INACTIVE_FILE else 1024 - sc.share
-        sc.left[lru] = scan_target(lruvec, lru, share, sc.priority)
+        scan = lruvec.nr[lru] >> sc.priority
+        sc.left[lru] = scan if sc.priority == 0 and share > 0 else scan * share // 1024
     sc.turn = 0
 
 
@@ -111,8 +150,10 @@ def next_cluster(mem, lruvec, sc):
         if not lru & 1:
             sc.lru = lru
             return True
-        if inactive_is_low(mem, lruvec, lru - 1):
+        if sc.may_deactivate & (1 << lru // 2):
             shrink_active_list(mem, lruvec, lru, min(sc.left[lru], SWAP_CLUSTER_MAX), sc)
+        else:
+            sc.skipped_deactivate = 1
         sc.left[lru] -= SWAP_CLUSTER_MAX
     return False
 
@@ -183,6 +224,8 @@ def start_scan(mem, cpu, sc, nr_to_reclaim, reclaim_idx, kswapd):
     sc.priority = DEF_PRIORITY
     sc.kswapd = kswapd
     sc.lruvec = -1
+    sc.force_deactivate = 0
+    sc.skipped_deactivate = 0
 
 
 @jit
@@ -214,6 +257,16 @@ def throttle_direct_reclaim(mem, task):
 
 
 @jit
+def do_try_to_free_pages(mem, cpu, sc, hand):
+    """Rounds of rising priority until enough was freed. Linux: do_try_to_free_pages()."""
+    sc.priority = DEF_PRIORITY
+    while sc.priority >= 0 and sc.nr_reclaimed < sc.nr_to_reclaim:
+        shrink_node(mem, cpu, sc, hand)
+        sc.priority -= 1
+    snapshot_refaults(mem)
+
+
+@jit
 def try_to_free_pages(mem, cpu, nr_to_reclaim, reclaim_idx):
     """Direct reclaim with rising priority; pages freed. Linux: try_to_free_pages().
 
@@ -226,9 +279,10 @@ def try_to_free_pages(mem, cpu, nr_to_reclaim, reclaim_idx):
     throttle_direct_reclaim(mem, task)
     before = mem.work_ns
     start_scan(mem, cpu, sc, nr_to_reclaim, reclaim_idx, 0)
-    while sc.priority >= 0 and sc.nr_reclaimed < nr_to_reclaim:
-        shrink_node(mem, cpu, sc, hand)
-        sc.priority -= 1
+    do_try_to_free_pages(mem, cpu, sc, hand)
+    if sc.nr_reclaimed == 0 and sc.skipped_deactivate:
+        sc.force_deactivate = 1
+        do_try_to_free_pages(mem, cpu, sc, hand)
     if task > 0:
         hold_for(mem, hand, 2 * (mem.work_ns - before))
     else:
@@ -259,6 +313,7 @@ def kswapd_sleep(mem):
     """Go to sleep; whatever boosted the watermarks has been answered. Linux: the end of balance_pgdat()."""
     mem.node.kswapd_awake = 0
     mem.node.kswapd_order = 0
+    snapshot_refaults(mem)
     for index in range(NR_ZONES):
         mem.zones[index].watermark_boost = 0
     kswapd_has_slept(mem)
@@ -298,6 +353,7 @@ def kswapd_end_round(mem):
         return
     node.kswapd_priority = DEF_PRIORITY
     node.kswapd_order = 0
+    snapshot_refaults(mem)
     if nr_reclaimed == 0:
         node.kswapd_failures += 1
     if node.kswapd_failures >= MAX_RECLAIM_RETRIES:
@@ -314,7 +370,7 @@ def kswapd_step(mem):
         return
     lruvec = mem.lruvec[sc.lruvec]
     if hand.nr > 0:
-        lru_note_cost(lruvec, sc.lru == Lru.INACTIVE_ANON, 0, sc.nr_kept)
+        note_cluster(lruvec, sc, hand)
         release_hand(mem, KSWAPD_CPU, hand)
     if next_cluster(mem, lruvec, sc):
         isolate_lru_folios(mem, lruvec, sc, hand)

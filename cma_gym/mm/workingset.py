@@ -39,6 +39,19 @@ def lru_note_cost(lruvec, anon, nr_io, nr_rotated):
 
 
 @jit
+def note_scan(lruvec, file, nr_scanned, nr_rotated):
+    """Remember how many pages of a kind reclaim looked at and how many of them were in use.
+
+    Linux: struct zone_reclaim_stat, up to 5.7; halved in get_scan_count()
+    """
+    lruvec.recent_scanned[file] += nr_scanned
+    lruvec.recent_rotated[file] += nr_rotated
+    if lruvec.recent_scanned[file] > (lruvec.nr[2 * file] + lruvec.nr[2 * file + 1]) // 4:
+        lruvec.recent_scanned[file] //= 2
+        lruvec.recent_rotated[file] //= 2
+
+
+@jit
 def count_refault(mem):
     """Keep the number of refaults of the last whole second, for the view. Model."""
     second = mem.clock // NS_PER_SECOND
@@ -74,3 +87,4 @@ def workingset_refault(mem, pfn, age):
         folio_activate(mem, pfn)
         page.flag |= PageFlag.WORKINGSET
         mem.vm_event[VmEvent.WORKINGSET_ACTIVATE] += 1
+        lruvec.activated[0 if anon else 1] += 1

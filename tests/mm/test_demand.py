@@ -115,6 +115,7 @@ def test_a_driver_may_try_for_each_piece():
     assert m.kinds(48)["o"] == 16
     m.idle(1000 * MS)
     assert outcome(m) == {"ok": 0, "first_ok": 0, "tries": 2, "got": 2, "whole": 0}
+    assert m.mem["cma"]["nr_allocated"] == 32  # held like the others
     assert m.events(VmEvent.CMA_ALLOC_FAIL) == 3  # the second piece once, the third one twice
     m.validate()
 
