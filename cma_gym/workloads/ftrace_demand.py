@@ -23,7 +23,7 @@ from cma_gym.mm.mmzone import Importance
 from cma_gym.workloads.ftrace_books import Books
 from cma_gym.workloads.ftrace_jit import leaf
 from cma_gym.workloads.ftrace_kinds import KERNEL_TASK, NOBODY_TASK, Code, Kind, Mark
-from cma_gym.workloads.ftrace_plan import NONE, RUN_PAGES, STREAMS, WALK_RUNS, Plan, new_plan
+from cma_gym.workloads.ftrace_plan import NONE, RUN_PAGES, STREAMS, WALK_RUNS, Plan, Told, new_plan
 
 RUN_GAP_NS = 1_000_000
 RUN_SPAN_NS = 10_000_000
@@ -270,6 +270,8 @@ def _cached(plan, ident, time):
     life = plan.life[ident]
     arg = np.int64(FileFlag.WRITE if life.mark & Mark.WRITE else 0)
     if life.kind != Kind.BDEV:
+        if arg == 0 and plan.maps[life.task]:
+            arg = np.int64(FileFlag.MAPPED)
         _file(plan, np.int64(life.fpage), np.int64(life.task), arg, time)
         return
     for stream_of in (np.int64(life.task), _KERNEL_TASK):
@@ -391,8 +393,8 @@ def _build(plan, actions):
         _flush(plan, slot)
 
 
-def build(books: Books, nr_placed: int = 0) -> Plan:
+def build(books: Books, told: Told = Told()) -> Plan:
     """The demand behind what identity found; tasks are numbered as in the books, virtual pages from 0 in each task."""
-    plan = new_plan(books, nr_placed)
+    plan = new_plan(books, told)
     _build(plan, books.action[: int(books.state[0]["nr_actions"])])
     return plan

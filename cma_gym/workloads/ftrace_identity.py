@@ -66,6 +66,7 @@ def _free_user(books, thread, ident, tgid):
     else:
         target = pop_target(books, thread)
         if target >= 0:
+            counts[Count.BDEV_PASSED] += life.kind == Kind.BDEV and thread.cma != 0
             move(books, ident, target)
             return
         if thread.compaction or thread.cma:
