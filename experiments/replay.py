@@ -5,11 +5,12 @@ was in force (BOOT line, policy=N). Times are those of a slow, emulated machine 
 
 Of several TRACEs, a table sums up all. --markdown writes the section of docs/fidelity.md.
 
---json writes, for one TRACE (for several, a list of that under `recordings`, and `first_try`, their pooled share of
-demands whose first try ends alike): `recording` (name, policy, workload, seed, ram_mb, cma_pages, duration_s), `system`, `kernel`, `demands`
-(tag; `recorded` and `simulated`: whole, pieces, got, ok, first_ok, tries, latency_ms, blamed by kind, holders),
-`occupancy` (tag, kind, recorded, simulated, difference [percentage points]), `moments` (tag; free_pages, free_cma,
-occupancy and counters of both), `totals` (name: recorded, simulated, ratio), `verdicts` (aim, value, met, text).
+--json writes, for one TRACE (for several a list of that, `recordings`, and `first_try`, their pooled share of demands
+whose first try ends alike): `recording` (name, policy, workload, seed, ram_mb, cma_pages, duration_s), `system`,
+`kernel`, `demands` (tag; `recorded` and `simulated`: whole, pieces, got, ok, first_ok, tries, latency_ms, blamed by
+kind, holders), `occupancy` (tag, kind, recorded, simulated, difference [percentage points]), `moments` (tag;
+free_pages, free_cma, occupancy and counters of both), `totals` (name: recorded, simulated, ratio), `verdicts` (aim,
+value, met, text).
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ def run(args: argparse.Namespace) -> int:
         output.table("All recordings", SUMMARY_COLUMNS, summary_rows(replays))
     if args.json:
         found = [one.facts | report(one.told, one.simulated) for one in replays]
-        output.write_json(args.json, found[0] if len(found) == 1 else {"recordings": found, "first_try": pooled(replays)})
+        all_of_them = {"recordings": found, "first_try": pooled(replays)}
+        output.write_json(args.json, found[0] if len(found) == 1 else all_of_them)
     if args.markdown:
         write_section(args.markdown, "replay", COMMAND, section(replays))
     return 0

@@ -48,7 +48,7 @@ def prepare() -> float:
     books = follow(books, records)
     rehash_pages(books.page_slot, books.page_slot[:0])
     rehash_files(books.file_slot, books.file_slot[:0])
-    lay_out(build(books), np.zeros(0, event_dtype))
+    lay_out(build(books, Told()), np.zeros(0, event_dtype))
     return time.perf_counter() - began
 
 

@@ -19,7 +19,17 @@ from cma_gym.workloads.ftrace_books import Books, Count, has_room, log, with_roo
 from cma_gym.workloads.ftrace_cache import cache_add, cache_delete
 from cma_gym.workloads.ftrace_format import Gfp, TraceEvent
 from cma_gym.workloads.ftrace_jit import leaf
-from cma_gym.workloads.ftrace_kinds import EMPTY, KERNEL_TASK, NOBODY_TASK, Code, Kind, Mark, classify, is_nowait, kalloc_arg
+from cma_gym.workloads.ftrace_kinds import (
+    EMPTY,
+    KERNEL_TASK,
+    NOBODY_TASK,
+    Code,
+    Kind,
+    Mark,
+    classify,
+    is_nowait,
+    kalloc_arg,
+)
 from cma_gym.workloads.ftrace_lives import (
     is_moved_stranger,
     lose,
