@@ -83,13 +83,14 @@ def replay(trace: str, kernel_text: str | None, system: System | None, more: dic
     from cma_gym.workloads.ftrace_start import text_beside
     from cma_gym.workloads.kernel_text import read_kernel_text
     from experiments.replay_page import Replay
-    from experiments.replay_run import kernel_of, play, recorded, rule_for
+    from experiments.replay_run import check_times, kernel_of, play, recorded, rule_for
 
     text = read_kernel_text(kernel_text or text_beside(trace))
     system = system or rule_for(text.policy)
     size = os.path.getsize(trace) if os.path.isfile(trace) else 0
     with output.progress(f"importing {os.path.basename(trace)} [MB]", round(size / _MB, 1)) as bar:
         workload, imported = import_trace(trace, progress=lambda done, _: bar.update(round(done / _MB, 1)), text=text)
+    check_times(text, workload)
     output.note(f"replaying {len(workload.events):,} events under {system.name}")
     kernel = kernel_of(system, workload, more)
     simulated = play(text, workload, system, kernel)
