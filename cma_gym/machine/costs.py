@@ -66,14 +66,15 @@ _ARMV7: dict[Cost, int] = {
     Cost.FLASH_WRITE: 400_000,
     Cost.MIGRATE: 20_000,
     Cost.ISOLATE_BLOCK: 20_000,
-    Cost.ISOLATE_PAGE: 270,
-    Cost.DRAIN: 360_000,
+    Cost.ISOLATE_PAGE: 240,
+    Cost.DRAIN: 180_000,
     Cost.COMPACT_SCAN: 200,
     Cost.SWAP_DISK_OUT: 400_000,
     Cost.SWAP_DISK_IN: 250_000,
 }
 """A board with a 1 GHz ARMv7 and a microSD card. Sources: FACTS A9.h and C10, measured costs where nothing waited: best
-case of cma_alloc() 0.4 ms and 0.27 us a page (DRAIN, ISOLATE_*), dropping a clean copy 1.0 us (RECLAIM_DROP).
+case of cma_alloc() 381 us for one page, in which a kernel of 2015 drains twice (DRAIN) and isolates a block, and 8612 us
+for 32000, 0.26 us a page with its share of a block (ISOLATE_*); dropping a clean copy 1.0 us (RECLAIM_DROP).
 Assumptions: a copy of a page at 400 MB/s (COPY; with rmap and TLB flush MIGRATE), the card reads 16 MB/s and writes
 10 MB/s, compression five times as slow as a phone's core, the rest three times."""
 

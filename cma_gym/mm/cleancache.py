@@ -116,13 +116,16 @@ def cleancache_invalidate(mem, fpn):
 
 @jit
 def cleancache_drop_range(mem, start, end):
-    """A contiguous allocation wants these frames: drop what lies there, without any migration (FACTS A9.h)."""
+    """A contiguous allocation wants these frames: drop what lies there, without any migration (FACTS A9.h).
+
+    It takes them one by one, whether there is a copy to drop or not: its least time is 1.0 us a page at any size.
+    """
+    charge(mem, Cost.RECLAIM_DROP, end - start)
     if mem.node.nr_cleancache == 0:
         return
     for pfn in range(start, end):
         if mem.page[pfn].kind == PageKind.CLEANCACHE:
             cleancache_drop(mem, pfn)
-            charge(mem, Cost.RECLAIM_DROP, 1)
             mem.vm_event[VmEvent.CLEANCACHE_DROP] += 1
 
 

@@ -121,18 +121,23 @@ def isolation_end(mem):
 
 @jit
 def isolate_range(mem):
-    """First step: isolate the pageblocks, and empty what may hide pages of them. Linux: the start of C7."""
+    """First step: isolate the pageblocks, and empty what may hide pages of them. Linux: the start of C7.
+
+    GCMA has an allocator of its own and nobody's pages in the area, so that it has nothing to isolate or drain.
+    """
     contig = mem.contig
     first = isolation_start(mem)
     last = isolation_end(mem)
-    charge(mem, Cost.ISOLATE_BLOCK, (last - first) >> mem.kernel.pageblock_order)
+    if not mem.kernel.gcma:
+        charge(mem, Cost.ISOLATE_BLOCK, (last - first) >> mem.kernel.pageblock_order)
     if start_isolate_page_range(mem, first, last) != 0:
         contig.error = EBUSY
         contig.phase = CONTIG_DONE
         return
-    cleancache_drop_range(mem, contig.start_pfn, contig.end_pfn)
     drain_all_pages(mem)
-    if contig.drain:
+    if mem.kernel.gcma:
+        cleancache_drop_range(mem, contig.start_pfn, contig.end_pfn)
+    elif contig.drain:
         lru_add_drain_all(mem)
         charge(mem, Cost.DRAIN, 1)
     mem.node.lru_disabled += mem.kernel.lru_cache_disable
@@ -143,6 +148,7 @@ def isolate_range(mem):
 def note_skipped(mem, pfn):
     """Remember who held a page that is passed over; the final test will find it if it is still there."""
     contig = mem.contig
+    mem.vm_event[VmEvent.CMA_BATCHED] += mem.page[pfn].flag & PageFlag.LRU_BATCH != 0
     if contig.nr_skipped < CONTIG_SKIPPED:
         contig.skipped_pfn[contig.nr_skipped] = pfn
         contig.skipped_holder[contig.nr_skipped] = refusal(mem, pfn)
@@ -172,7 +178,8 @@ def isolate_cluster(mem):
         else:
             note_skipped(mem, pfn)
         pfn += 1
-    charge(mem, Cost.ISOLATE_PAGE, pfn - contig.cursor_pfn)
+    if not mem.kernel.gcma:
+        charge(mem, Cost.ISOLATE_PAGE, pfn - contig.cursor_pfn)
     contig.nr_cluster = nr
     contig.cursor_pfn = pfn
 
@@ -320,6 +327,8 @@ def migrate_cluster(mem, cpu):
             give_up_cluster(mem, ENOMEM)
             return
         contig.refused += holder != HOLDER_NONE
+        forced = contig.nr_pass % mem.kernel.migrate_passes >= ASYNC_PASSES
+        mem.vm_event[VmEvent.CMA_FORCED_RETRY] += holder != HOLDER_NONE and forced
         contig.index += 1
         if mem.work_ns - before >= STEP_NS and contig.index < contig.nr_cluster:
             return
@@ -370,7 +379,7 @@ def test_range(mem):
     """
     contig = mem.contig
     mem.node.lru_disabled -= mem.kernel.lru_cache_disable
-    if not mem.kernel.lru_cache_disable and not contig.fast:
+    if not (mem.kernel.lru_cache_disable or contig.fast or mem.kernel.gcma):
         lru_add_drain_all(mem)
         drain_all_pages(mem)
         charge(mem, Cost.DRAIN, 1)

@@ -11,6 +11,7 @@ from cma_gym.mm.jit import jit
 from cma_gym.mm.list import list_add, list_add_tail, list_del
 from cma_gym.mm.mmzone import (
     BH_LRU_SIZE,
+    HOLDER_ACCESS,
     HOLDER_BUFFER_HEAD,
     HOLDER_NONE,
     NO_ENTRY,
@@ -76,17 +77,42 @@ def lruvec_del_folio(mem, pfn):
 
 
 @jit
+def drain_page(mem, cpu, pfn):
+    """Move a page from a batch to its LRU list, or free it if only the batch knew it any more."""
+    mem.page[pfn].flag &= ~PageFlag.LRU_BATCH
+    if is_orphan(mem, pfn):
+        put_page(mem, cpu, pfn)
+    else:
+        lruvec_add_folio(mem, pfn, False)
+
+
+@jit
 def drain_batch(mem, cpu, batch):
     """Move a batch to the LRU lists and drop its references. Linux: folio_batch_move_lru()."""
     nr = np.int64(batch.nr)
     batch.nr = 0
     for slot in range(nr):
-        pfn = np.int64(batch.pfn[slot])
-        mem.page[pfn].flag &= ~PageFlag.LRU_BATCH
-        if is_orphan(mem, pfn):
-            put_page(mem, cpu, pfn)
-        else:
-            lruvec_add_folio(mem, pfn, False)
+        drain_page(mem, cpu, np.int64(batch.pfn[slot]))
+
+
+@jit
+def keep_faults_batch(mem, cpu, batch):
+    """Drain a batch but for pages whose fault is still at work: in truth they come into the batch when it is over.
+
+    Linux: do_anonymous_page() queues the page last. This is the race that lru_cache_disable() closes (FACTS B1).
+    """
+    kept = 0
+    for slot in range(batch.nr):
+        page = mem.page[batch.pfn[slot]]
+        if page.kind == PageKind.ANON and page.pincount > 0 and page.holder == HOLDER_ACCESS:
+            pfn = batch.pfn[slot]
+            batch.pfn[slot] = batch.pfn[kept]
+            batch.pfn[kept] = pfn
+            kept += 1
+    rest = np.int64(batch.nr) - kept
+    for slot in range(kept, kept + rest):
+        drain_page(mem, cpu, np.int64(batch.pfn[slot]))
+    batch.nr = kept
 
 
 @jit
@@ -100,9 +126,12 @@ def lru_add_drain_cpu(mem, cpu):
 def lru_add_drain_all(mem):
     """Drain the batches of all CPUs, and since 5.12 their buffer-head LRUs. Linux: lru_add_drain_all()."""
     for cpu in range(mem.kernel.nr_cpus):
-        lru_add_drain_cpu(mem, cpu)
         if mem.kernel.lru_cache_disable:
+            lru_add_drain_cpu(mem, cpu)
             invalidate_bh_lru(mem, cpu)
+        else:
+            keep_faults_batch(mem, cpu, mem.lru_add[cpu])
+            drain_batch(mem, cpu, mem.lru_activate[cpu])
 
 
 @jit

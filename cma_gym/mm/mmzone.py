@@ -381,6 +381,10 @@ class VmEvent(IntEnum):
     """Pages that background balancing moved into CMA."""
     PGPGIN = 53
     """File pages read from the device."""
+    CMA_FORCED_RETRY = 54
+    """Pages that a contiguous allocation could not move in a pass that waits for locks and writeback, each time."""
+    CMA_BATCHED = 55
+    """Pages that it had to leave out because they lay in an LRU batch."""
 
 
 NR_VM_EVENTS = len(VmEvent)

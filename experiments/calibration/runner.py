@@ -97,7 +97,7 @@ def sampled_run(spec: Any, kernel: Any, workload: Any, system: Any, every_ms: in
     import numpy as np
 
     from cma_gym.machine.machine import Result, boot, new_machines
-    from cma_gym.machine.result import blame_table, demand_table, metrics
+    from cma_gym.machine.result import blame_table, demand_table, held_up, metrics
     from cma_gym.machine.step import load, rollout
     from cma_gym.machine.view import NR_VIEW
     from cma_gym.mm.mmzone import VmEvent
@@ -112,7 +112,8 @@ def sampled_run(spec: Any, kernel: Any, workload: Any, system: Any, every_ms: in
         load(mems, 0, first, last)
         rollout(mems, 0, events, system.decide, system.param_array(), view)
         samples["pgalloc"].append(int(mems[0]["vm_event"][VmEvent.PGALLOC]))
-    return Result(metrics(mems[0]), demand_table(mems[0]), blame_table(mems[0]), mems), samples
+    tables = demand_table(mems[0]), blame_table(mems[0]), held_up(mems[0])
+    return Result(metrics(mems[0]), *tables, mems), samples
 
 
 def order0_share(events: Any, pages: int) -> float:
