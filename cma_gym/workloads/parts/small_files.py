@@ -22,7 +22,7 @@ from cma_gym.workloads.scenario import (
     Stage,
     between_ns,
 )
-from cma_gym.workloads.stream import KERNEL_TASK, Stream
+from cma_gym.workloads.stream import Stream
 
 SLOT_PAGES = 8
 """Room for one small file."""
