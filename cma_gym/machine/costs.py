@@ -73,10 +73,10 @@ _ARMV7: dict[Cost, int] = {
     Cost.SWAP_DISK_IN: 250_000,
 }
 """A board with a 1 GHz ARMv7 and a microSD card. Sources: FACTS A9.h and C10, measured costs where nothing waited: best
-case of cma_alloc() 381 us for one page, in which a kernel of 2015 drains twice (DRAIN) and isolates a block, and 8612 us
-for 32000, 0.26 us a page with its share of a block (ISOLATE_*); dropping a clean copy 1.0 us (RECLAIM_DROP).
-Assumptions: a copy of a page at 400 MB/s (COPY; with rmap and TLB flush MIGRATE), the card reads 16 MB/s and writes
-10 MB/s, compression five times as slow as a phone's core, the rest three times."""
+case of cma_alloc() 381 us for one page, in which a kernel of 2015 drains twice (DRAIN) and isolates a block, and 8612
+us for 32000, 0.26 us a page with its share of a block (ISOLATE_*); dropping a clean copy 1.0 us (RECLAIM_DROP).
+Assumptions: a copy of a page at 400 MB/s (COPY; with rmap and TLB flush MIGRATE), the card reads 16 MB/s and writes 10
+MB/s, compression five times as slow as a phone's core, the rest three times."""
 
 _EMULATED: dict[Cost, int] = {
     Cost.FAULT: 6_500,

@@ -97,8 +97,8 @@ TARGET = Target(
     assumptions=(
         *builds.VM_ASSUMPTIONS,
         "one request every 5 s in the middle of the build, which takes 940 s of CPU time at any -jN (when the requests "
-        "came is not published; at a build's start memory is empty); a buffer is held for 1 ms; its place is aligned to "
-        "1 MB",
+        "came is not published; at a build's start memory is empty); a buffer is held for 1 ms; its place is aligned "
+        "to 1 MB",
     ),
     reasons={
         "-j16: after over before": NO_WAITS,

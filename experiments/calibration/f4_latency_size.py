@@ -125,8 +125,8 @@ TARGET = Target(
     cases=cases,
     figures=figures,
     assumptions=(
-        "board: cost table `armv7`, no HIGHMEM, pageblocks of 4 MB (no huge pages); swap of 512 MB on the card: none is "
-        "named, but what the column 'GCMA with zram' replaces is a swap device",
+        "board: cost table `armv7`, no HIGHMEM, pageblocks of 4 MB (no huge pages); swap of 512 MB on the card: none "
+        "is named, but what the column 'GCMA with zram' replaces is a swap device",
         "compilers of a 32-bit machine need 60 % of the heap (9-28 MB) and 1 s of CPU time for an object",
         "one build for each size, with 32 requests at equal distances in its 510 s, each given back after 1 ms; unlike "
         "on the virtual machines the caller's work is not stretched: the published least times show none of it",

@@ -1,4 +1,4 @@
-"""F5: pages that contiguous allocations could not move, with LRU batches at work and with them switched off meanwhile."""
+"""F5: pages that contiguous allocations could not move, with LRU batches at work and with them switched off."""
 
 from __future__ import annotations
 
