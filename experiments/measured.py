@@ -30,12 +30,14 @@ GUEST_KERNEL: dict[str, Any] = {
     "cost_profile": "emulated",
     "swappiness": 100,
     "zram_content": "half",
+    "demand_tries_per_piece": True,
     "lmk_available_permille": 60,
     "lmk_swap_free_permille": 30,
 }
 """Switches of the measured guest's kernel, besides a policy's own: 20-50 times slower than hardware, swappiness 100, a
-killer in user space below 6 % of RAM available or with swap nearly full (3 %: assumption); half of what it
-swaps does not compress (0.5 zsmalloc pages were taken for each page swapped out in the recordings)."""
+killer in user space below 6 % of RAM available or with swap nearly full (3 %: assumption), a driver that tries three
+times for each piece and leaves out those that it cannot have; half of what is swapped does not compress (0.5 zsmalloc
+pages were taken for each page swapped out in the recordings)."""
 _NUMBERS = ("policy", "seed", "ram_mb", "cma_mb")
 _KINDS = ("whole", "pieces")
 _WORKLOADS = CONFIGS / "workloads" / "measured"

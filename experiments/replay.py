@@ -3,7 +3,10 @@
 TRACE is ftrace text (plain or packed); what the kernel said lies beside it as NAME.kernel.txt. The rule is the one that
 was in force (BOOT line, policy=N). Times are those of a slow, emulated machine on both sides: compare proportions.
 
---json writes: `recording` (name, policy, workload, seed, ram_mb, cma_pages, duration_s), `system`, `kernel`, `demands`
+Of several TRACEs, a table sums up all. --markdown writes the section of docs/fidelity.md.
+
+--json writes, for one TRACE (for several, a list of that under `recordings`, and `first_try`, their pooled share of
+demands whose first try ends alike): `recording` (name, policy, workload, seed, ram_mb, cma_pages, duration_s), `system`, `kernel`, `demands`
 (tag; `recorded` and `simulated`: whole, pieces, got, ok, first_ok, tries, latency_ms, blamed by kind, holders),
 `occupancy` (tag, kind, recorded, simulated, difference [percentage points]), `moments` (tag; free_pages, free_cma,
 occupancy and counters of both), `totals` (name: recorded, simulated, ratio), `verdicts` (aim, value, met, text).
@@ -19,6 +22,8 @@ from experiments import output
 from experiments.config import ConfigError
 
 if TYPE_CHECKING:
+    from cma_gym.policies.registry import System
+    from experiments.replay_page import Replay
     from experiments.replay_run import Side
 
 SUMMARY = "replay a recording of a real kernel from its start state, simulated beside recorded"
@@ -28,41 +33,66 @@ _MB = 1e6
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("trace", metavar="TRACE", help="the recording (NAME.ftrace, .xz, .gz or .zst)")
+    parser.add_argument("trace", metavar="TRACE", nargs="+", help="a recording (NAME.ftrace, .xz, .gz or .zst)")
     parser.add_argument("--kernel-text", metavar="FILE", help="what the kernel said (default: NAME.kernel.txt)")
     parser.add_argument("--system", metavar="S", help="placement rule (default: the recorded policy's)")
     parser.add_argument("--kernel", metavar="JSON", default="{}", help='kernel switches, as {"swappiness": 60}')
     parser.add_argument("--json", metavar="FILE", help="write everything for programs")
+    parser.add_argument("--markdown", metavar="FILE", help="write the section of docs/fidelity.md")
 
 
 def run(args: argparse.Namespace) -> int:
     """Import, replay, compare, print."""
-    import os
-
     from cma_gym.policies.registry import check_kernel, get_system
-    from cma_gym.workloads.ftrace import import_trace, prepare
-    from cma_gym.workloads.kernel_text import read_kernel_text, text_beside
+    from cma_gym.workloads.ftrace import prepare
+    from experiments.calibration.page import write_section
+    from experiments.replay_page import COMMAND, SUMMARY_COLUMNS, pooled, section, summary_rows
     from experiments.replay_report import report
-    from experiments.replay_run import kernel_of, play, recorded, rule_for
 
-    text = read_kernel_text(args.kernel_text or text_beside(args.trace))
+    if args.kernel_text and len(args.trace) > 1:
+        raise ConfigError(
+            f"--kernel-text names one file, for {len(args.trace)} recordings; put NAME.kernel.txt beside each of them"
+        )
     more = _switches(args.kernel)
     check_kernel(more, "--kernel")
-    system = get_system(args.system) if args.system else rule_for(text.policy)
+    system = get_system(args.system) if args.system else None
     seconds = prepare()
     if seconds > 1:
         output.note(f"compiled the trace reader in {seconds:.0f} s (kept for the next time)")
-    size = os.path.getsize(args.trace) if os.path.isfile(args.trace) else 0
-    with output.progress(f"importing {os.path.basename(args.trace)} [MB]", round(size / _MB, 1)) as bar:
-        workload, imported = import_trace(
-            args.trace, progress=lambda done, total: bar.update(round(done / _MB, 1)), text=text
-        )
+    replays = []
+    for trace in args.trace:
+        replays.append(replay(trace, args.kernel_text, system, more))
+        show(replays[-1].facts, replays[-1].told, replays[-1].simulated)
+    if len(replays) > 1:
+        output.table("All recordings", SUMMARY_COLUMNS, summary_rows(replays))
+    if args.json:
+        found = [one.facts | report(one.told, one.simulated) for one in replays]
+        output.write_json(args.json, found[0] if len(found) == 1 else {"recordings": found, "first_try": pooled(replays)})
+    if args.markdown:
+        write_section(args.markdown, "replay", COMMAND, section(replays))
+    return 0
+
+
+def replay(trace: str, kernel_text: str | None, system: System | None, more: dict[str, Any]) -> Replay:
+    """Import one recording and play it."""
+    import os
+
+    from cma_gym.workloads.ftrace import import_trace
+    from cma_gym.workloads.ftrace_start import text_beside
+    from cma_gym.workloads.kernel_text import read_kernel_text
+    from experiments.replay_page import Replay
+    from experiments.replay_run import kernel_of, play, recorded, rule_for
+
+    text = read_kernel_text(kernel_text or text_beside(trace))
+    system = system or rule_for(text.policy)
+    size = os.path.getsize(trace) if os.path.isfile(trace) else 0
+    with output.progress(f"importing {os.path.basename(trace)} [MB]", round(size / _MB, 1)) as bar:
+        workload, imported = import_trace(trace, progress=lambda done, _: bar.update(round(done / _MB, 1)), text=text)
     output.note(f"replaying {len(workload.events):,} events under {system.name}")
     kernel = kernel_of(system, workload, more)
     simulated = play(text, workload, system, kernel)
     wakes = imported.events_by_name.get("mm_vmscan_kswapd_wake", 0)
     told = recorded(text, workload.meta["recording_start_ns"] / 1e9, wakes)
-    found = report(told, simulated)
     facts = {
         "recording": {
             "name": workload.name,
@@ -76,10 +106,7 @@ def run(args: argparse.Namespace) -> int:
         "system": system.name,
         "kernel": kernel.model_dump(),
     }
-    show(facts, told, simulated)
-    if args.json:
-        output.write_json(args.json, facts | found)
-    return 0
+    return Replay(facts, told, simulated)
 
 
 def _switches(text: str) -> dict[str, Any]:

@@ -55,6 +55,9 @@ class KernelConfig(BaseModel):
     dirty_expire_ms: int = Field(default=30_000, ge=1)
     demand_tries: int = Field(default=3, ge=1)
     """Tries of one demand by its driver."""
+    demand_tries_per_piece: bool = False
+    """It tries so often for each piece, and goes on to the next one when a piece could not be had: the driver of the
+    recordings. Off: a piece that cannot be had ends the try for all that are missing."""
     demand_retry_ms: int = Field(default=100, ge=0)
     lmk: bool = True
     """The low memory killer (FACTS C9)."""
@@ -144,7 +147,8 @@ class KernelConfig(BaseModel):
             "lru_cache_disable lru_per_zone new_anon_active fair_zone steal_largest_first boost_factor "
             "migrate_passes swappiness dirty_background_percent dirty_percent demand_tries lmk lmk_subtract_cma "
             "cma_round_robin isolate_max_order cma_alloc_retries cma_alloc_bulk "
-            "scan_by_rotation old_allocator pcp_scale_max kcompactd gcma cma_balance cma_first_limit"
+            "scan_by_rotation old_allocator pcp_scale_max kcompactd gcma cma_balance cma_first_limit "
+            "demand_tries_per_piece"
         )
         for name in direct.split():
             record[name] = getattr(self, name)

@@ -168,28 +168,55 @@ def begin_try(mem, demand):
 
 
 @jit
+def goes_on(mem, demand, ok):
+    """Count a try; when the driver tries again, or NEVER_NS. Model: tries of a demand, or of each of its pieces."""
+    kernel = mem.kernel
+    demand.piece_tries += 1
+    demand.tries = max(demand.tries, demand.piece_tries) if kernel.demand_tries_per_piece else demand.tries + 1
+    if ok or demand.got + demand.missed == demand.pieces:
+        return NEVER_NS
+    if demand.piece_tries < kernel.demand_tries:
+        return mem.clock + kernel.demand_retry_ns
+    if kernel.demand_tries_per_piece == 0:
+        return NEVER_NS
+    demand.missed += 1
+    demand.piece_tries = 0
+    return mem.clock if demand.got + demand.missed < demand.pieces else NEVER_NS
+
+
+@jit
+def count_piece(mem, demand):
+    """Where tries count for each piece, one that was obtained ends its own, the last one with the demand."""
+    if mem.kernel.demand_tries_per_piece and demand.got + demand.missed < demand.pieces:
+        demand.tries = max(demand.tries, demand.piece_tries + 1)
+        demand.piece_tries = 0
+
+
+@jit
 def end_try(mem, demand):
-    """The pieces are complete, or no place is left: the demand is held, has failed, or waits for its next try."""
+    """The pieces are complete, or no place is left: the demand is held, has failed, or waits for its next try.
+
+    Model: a driver that tries for each piece holds the pieces that it got, even if others are missing.
+    """
     ok = demand.got == demand.pieces
-    demand.tries += 1
     demand.work_ns += mem.clock - demand.try_ns
-    again = not ok and demand.tries < mem.kernel.demand_tries
-    if again:
-        demand.lost_ns += mem.kernel.demand_retry_ns
+    next_ns = goes_on(mem, demand, ok)
+    if next_ns != NEVER_NS:
+        demand.lost_ns += next_ns - mem.clock
     demand.delay_ns += demand.lost_ns
     share_delay(mem, demand, not ok)
-    if ok:
-        demand.first_ok = demand.tries == 1
-        log_demand(mem, demand, 1)
+    if next_ns != NEVER_NS:
+        demand.state = DemandState.WAITING
+        demand.next_try_ns = next_ns
+        return
+    demand.first_ok = ok and demand.tries == 1
+    log_demand(mem, demand, np.int64(ok))
+    if ok or (mem.kernel.demand_tries_per_piece and demand.got > 0):
         demand.state = DemandState.HELD
         demand.release_ns = mem.clock + demand.hold_ns
-    elif again:
-        demand.state = DemandState.WAITING
-        demand.next_try_ns = mem.clock + mem.kernel.demand_retry_ns
-    else:
-        log_demand(mem, demand, 0)
-        release_pieces(mem, demand)
-        demand.state = DemandState.IDLE
+        return
+    release_pieces(mem, demand)
+    demand.state = DemandState.IDLE
 
 
 @jit
@@ -251,13 +278,14 @@ def end_attempt(mem, demand):
         mem.vm_event[VmEvent.CMA_ALLOC_PAGES] += nr_pages
         demand.piece_pfn[demand.got] = pfn
         demand.got += 1
+        count_piece(mem, demand)
         if bulk:
             demand.search = pfn + nr_pages - mem.cma.base_pfn
         else:
             demand.search = 0
             demand.busy_places = 0
             demand.sleeps = 0
-        if demand.got == demand.pieces:
+        if demand.got + demand.missed == demand.pieces:
             end_try(mem, demand)
         return
     set_bitmap(mem, pfn, nr_pages, False)
@@ -397,6 +425,8 @@ def start_demand(mem, ident, nr_pages, pieces, align_order, hold_ns):
         demand.hold_ns = hold_ns
         demand.got = 0
         demand.tries = 0
+        demand.piece_tries = 0
+        demand.missed = 0
         demand.first_ok = 0
         demand.start_ns = mem.clock
         demand.next_try_ns = mem.clock

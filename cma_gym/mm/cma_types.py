@@ -51,6 +51,8 @@ demand = np.dtype(
         ("dropped", "i8"),
         ("blamed_try", "i4", (NR_PAGE_KINDS, NR_HOLDERS)),  # refusals in this try
         ("refused", "i4", (NR_BLAME_STAGES, NR_PAGE_KINDS)),  # refusals over all tries, by stage
+        ("piece_tries", "i4"),  # tries so far of the piece in turn, or of the demand (demand_tries_per_piece)
+        ("missed", "i4"),  # pieces given up
     ],
     align=True,
 )

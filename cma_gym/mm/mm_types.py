@@ -395,6 +395,7 @@ kernel = np.dtype(
         ("cma_balance", "i8"),
         ("cma_first_limit", "i8"),
         ("scan_by_rotation", "i8"),
+        ("demand_tries_per_piece", "i8"),
     ],
     align=True,
 )

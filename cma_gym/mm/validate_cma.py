@@ -65,7 +65,11 @@ def check_queue(mem):
     """Whoever is served is inside a try, and the area is busy while somebody is."""
     trying = 0
     for slot in range(NR_DEMANDS):
-        trying += mem.demand[slot].state == DemandState.TRYING
+        demand = mem.demand[slot]
+        trying += demand.state == DemandState.TRYING
+        settled = demand.got + demand.missed
+        if demand.state != DemandState.IDLE and not 0 <= demand.missed <= settled <= demand.pieces:
+            return violation(Violation.CONTIG, slot)
     served = mem.contig.phase != CONTIG_IDLE
     if mem.cma.busy != (trying > 0) or mem.contig.stepping or served != (mem.contig.slot >= 0):
         return violation(Violation.CONTIG, trying)

@@ -23,9 +23,10 @@ from cma_gym.workloads.ftrace_format import Skip, new_parser, record_dtype
 from cma_gym.workloads.ftrace_identity import follow
 from cma_gym.workloads.ftrace_layout import Layout, lay_out
 from cma_gym.workloads.ftrace_pins import with_pins
+from cma_gym.workloads.ftrace_plan import Told
 from cma_gym.workloads.ftrace_report import TraceReport, count_events, make_report
 from cma_gym.workloads.ftrace_source import TraceError, TraceSource
-from cma_gym.workloads.ftrace_start import Seed, seed, start_state
+from cma_gym.workloads.ftrace_start import Seed, seed, start_state, told
 from cma_gym.workloads.ftrace_text import parse
 from cma_gym.workloads.kernel_text import KernelText
 from cma_gym.workloads.workload import Workload
@@ -115,7 +116,7 @@ def _demand(
         wanted = demand_events_of(text, finder.demands, start_ns, end_ns)
     more = np.concatenate([wanted, np.zeros(1, event_dtype)])
     more[-1]["time"], more[-1]["op"] = end_ns, Op.TICK
-    plan = build(books, 0 if seeded is None else len(seeded.pfn))
+    plan = build(books, Told() if text is None or seeded is None else told(text, seeded))
     layout = lay_out(plan, more)
     if text is None or seeded is None:
         return layout, None, layout.nr_fpages

@@ -58,6 +58,8 @@ class Count(IntEnum):
     """Of them: page cache whose name its removal told."""
     OWNED_PLACES = 23
     """Of them: anonymous pages whose owner their free told."""
+    BDEV_PASSED = 24
+    """Block-device pages that a contiguous allocation moved or dropped: nobody held them."""
 
 
 NR_COUNTS = len(Count)

@@ -18,12 +18,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from cma_gym.machine.events import FileFlag, Op, TouchFlag
+from cma_gym.machine.events import FileFlag, KallocFlag, Op, TouchFlag
 from cma_gym.mm.mmzone import Importance
 from cma_gym.workloads.ftrace_books import Books
 from cma_gym.workloads.ftrace_jit import leaf
 from cma_gym.workloads.ftrace_kinds import KERNEL_TASK, NOBODY_TASK, Code, Kind, Mark
-from cma_gym.workloads.ftrace_plan import NONE, RUN_PAGES, STREAMS, WALK_RUNS, Plan, new_plan
+from cma_gym.workloads.ftrace_plan import NONE, RUN_PAGES, STREAMS, WALK_RUNS, Plan, Told, new_plan
 
 RUN_GAP_NS = 1_000_000
 RUN_SPAN_NS = 10_000_000
@@ -36,7 +36,7 @@ _NONE, _STREAMS = NONE, STREAMS
 _WAITS, _NO_ARG = np.int64(-2), np.int64(0)
 _SPAWN, _EXIT, _FILE_OP, _TRUNCATE = np.int64(Op.SPAWN), np.int64(Op.EXIT), np.int64(Op.FILE), np.int64(Op.TRUNCATE)
 _TOUCH, _UNMAP, _KALLOC, _KFREE = np.int64(Op.TOUCH), np.int64(Op.UNMAP), np.int64(Op.KALLOC), np.int64(Op.KFREE)
-_KERNEL_TASK = np.int64(KERNEL_TASK)
+_KERNEL_TASK, _NOWAIT = np.int64(KERNEL_TASK), np.int64(KallocFlag.NOWAIT)
 
 
 @leaf
@@ -261,7 +261,8 @@ def _appear(plan, ident, time):
         _file(plan, np.int64(life.fpage), np.int64(life.task), np.int64(FileFlag.SHMEM | FileFlag.WRITE), time)
     elif kind == Kind.KERNEL or kind == Kind.CANDIDATE or (kind <= Kind.BDEV and not life.mark & Mark.MOVABLE):
         plan.life[ident].number = _WAITS
-        _append(plan, _KERNEL_TASK * _STREAMS + _KERNEL, _KALLOC, np.int64(life.arg), ident, _NONE, time)
+        arg = np.int64(life.arg) | (_NOWAIT if life.mark & Mark.NOWAIT else _NO_ARG)
+        _append(plan, _KERNEL_TASK * _STREAMS + _KERNEL, _KALLOC, arg, ident, _NONE, time)
 
 
 @leaf
@@ -269,6 +270,8 @@ def _cached(plan, ident, time):
     life = plan.life[ident]
     arg = np.int64(FileFlag.WRITE if life.mark & Mark.WRITE else 0)
     if life.kind != Kind.BDEV:
+        if arg == 0 and plan.maps[life.task]:
+            arg = np.int64(FileFlag.MAPPED)
         _file(plan, np.int64(life.fpage), np.int64(life.task), arg, time)
         return
     for stream_of in (np.int64(life.task), _KERNEL_TASK):
@@ -390,8 +393,8 @@ def _build(plan, actions):
         _flush(plan, slot)
 
 
-def build(books: Books, nr_placed: int = 0) -> Plan:
+def build(books: Books, told: Told = Told()) -> Plan:
     """The demand behind what identity found; tasks are numbered as in the books, virtual pages from 0 in each task."""
-    plan = new_plan(books, nr_placed)
+    plan = new_plan(books, told)
     _build(plan, books.action[: int(books.state[0]["nr_actions"])])
     return plan

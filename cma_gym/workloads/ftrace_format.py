@@ -116,6 +116,8 @@ class Gfp(IntEnum):
     COMP = 4096
     NOWARN = 8192
     NOMEMALLOC = 16384
+    HIGH = 32768
+    """May use the reserve."""
 
 
 _KERNEL = Gfp.DIRECT | Gfp.IO | Gfp.FS
@@ -139,6 +141,8 @@ GFP_NAMES = {
     "COMP": Gfp.COMP,
     "NOWARN": Gfp.NOWARN,
     "NOMEMALLOC": Gfp.NOMEMALLOC,
+    "HIGH": Gfp.HIGH,
+    "ATOMIC": Gfp.HIGH,
     "KERNEL": _KERNEL,
     "KERNEL_ACCOUNT": _KERNEL | Gfp.ACCOUNT,
     "NOIO": Gfp.DIRECT,

@@ -19,7 +19,17 @@ from cma_gym.workloads.ftrace_books import Books, Count, has_room, log, with_roo
 from cma_gym.workloads.ftrace_cache import cache_add, cache_delete
 from cma_gym.workloads.ftrace_format import Gfp, TraceEvent
 from cma_gym.workloads.ftrace_jit import leaf
-from cma_gym.workloads.ftrace_kinds import EMPTY, KERNEL_TASK, NOBODY_TASK, Code, Kind, Mark, classify, kalloc_arg
+from cma_gym.workloads.ftrace_kinds import (
+    EMPTY,
+    KERNEL_TASK,
+    NOBODY_TASK,
+    Code,
+    Kind,
+    Mark,
+    classify,
+    is_nowait,
+    kalloc_arg,
+)
 from cma_gym.workloads.ftrace_lives import (
     is_moved_stranger,
     lose,
@@ -66,6 +76,7 @@ def _free_user(books, thread, ident, tgid):
     else:
         target = pop_target(books, thread)
         if target >= 0:
+            counts[Count.BDEV_PASSED] += life.kind == Kind.BDEV and thread.cma != 0
             move(books, ident, target)
             return
         if thread.compaction or thread.cma:
@@ -209,6 +220,7 @@ def _page_alloc(books, record, thread):
     mark |= Mark.MOVABLE if gfp & Gfp.MOVABLE else 0
     mark |= Mark.HIGHMEM if gfp & Gfp.HIGHMEM else 0
     mark |= Mark.WRITE if gfp & Gfp.WRITE else 0
+    mark |= Mark.NOWAIT if is_nowait(gfp) else 0
     busy = reclaims(thread) or thread.cma != 0 or thread.compaction != 0
     if busy and (kind == Kind.KERNEL or kind == Kind.CANDIDATE):
         kind = np.int64(Kind.KERNEL)

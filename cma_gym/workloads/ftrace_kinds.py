@@ -97,6 +97,8 @@ class Mark(IntEnum):
     """It was there when the recording began, as its end or a page map shows."""
     PLACED = 512
     """A page map says in which frame it was when the recording began."""
+    NOWAIT = 1024
+    """May not reclaim, and has no right to the reserve."""
 
 
 class Code(IntEnum):
@@ -174,9 +176,15 @@ def kalloc_arg(gfp, order):
         arg |= KallocFlag.SLAB
     elif order == 0 and gfp & Gfp.ZERO and gfp & Gfp.ACCOUNT and not gfp & Gfp.NOWARN:
         arg |= KallocFlag.PAGE_TABLE
-    if not gfp & Gfp.DIRECT:
+    if not gfp & Gfp.DIRECT and gfp & Gfp.HIGH:
         arg |= KallocFlag.ATOMIC
     return arg
+
+
+@leaf
+def is_nowait(gfp):
+    """Whether a request neither reclaims nor may use the reserve (GFP_NOWAIT)."""
+    return not gfp & (Gfp.DIRECT | Gfp.HIGH)
 
 
 @leaf

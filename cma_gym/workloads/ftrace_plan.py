@@ -7,13 +7,20 @@ from typing import NamedTuple
 import numpy as np
 
 from cma_gym.machine.events import event_dtype
-from cma_gym.workloads.ftrace_books import Books
-from cma_gym.workloads.ftrace_kinds import Code, Kind, Mark
+from cma_gym.workloads.ftrace_books import Books, Count
+from cma_gym.workloads.ftrace_kinds import KERNEL_TASK, NOBODY_TASK, Code, Kind, Mark
 
 NONE = np.int64(-1)
 """No number; a NumPy integer, since the compiler makes a version of a function for each distinct type it is given."""
 COMMIT_NS = 5_000_000_000
 """ext4 commits its journal at least this often. Linux: JBD2_DEFAULT_MAX_COMMIT_AGE."""
+WRITEBACK_NS = 30_000_000_000
+"""Dirty blocks are written at this age. Linux: dirty_expire_interval."""
+FEWEST_MET = 8
+"""Fewer block-device pages that were met tell no share (assumption)."""
+OWN_TO_READ = 4
+"""A task that fills a page of its own for every four that it reads maps its files. Assumption; in the recordings tasks
+have either more pages of their own than they read, or less than a hundredth."""
 STREAMS = 3
 """Runs of one task that grow side by side: of anonymous memory, of files, of kernel memory."""
 RUN_PAGES = 32
@@ -90,17 +97,25 @@ class Plan(NamedTuple):
     """Of each page with a place at the start: its virtual page, file page or handle; NONE where nothing names it."""
     hold: np.ndarray
     """Of each block-device page: how long the journal holds it from its reading on [us]."""
+    maps: np.ndarray
+    """Of each task: whether it maps the files that it reads."""
     at: np.ndarray
     """Of each number of each task: life + 1 of the anonymous page there, negative while it is in swap; 0: none."""
 
 
-def new_plan(books: Books, nr_placed: int) -> Plan:
-    """An empty plan for what identity found; the books' lives are taken over and lose their frames.
+class Told(NamedTuple):
+    """What the kernel's text adds to a recording; the defaults are for one without a text."""
 
-    Args:
-        books: what identity found.
-        nr_placed: lives, the first ones, whose place at the start is known.
-    """
+    nr_placed: int = 0
+    """Lives, the first ones, whose place at the start is known."""
+    refused: int = 0
+    """Block-device pages that refused to move for a contiguous allocation."""
+    maps_files: bool = False
+    """Files are mapped, not only read and written."""
+
+
+def new_plan(books: Books, told: Told) -> Plan:
+    """An empty plan for what identity found; the books' lives are taken over and lose their frames."""
     state = books.state[0]
     nr_tasks, nr_lives, nr_fpages = int(state["nr_tasks"]), int(state["nr_lives"]), int(state["nr_fpages"])
     code = books.action["code"][: int(state["nr_actions"])]
@@ -126,18 +141,47 @@ def new_plan(books: Books, nr_placed: int) -> Plan:
         life=life.view(np.recarray),
         fpage=fpage.view(np.recarray),
         task=books.task[:nr_tasks],
-        placed=np.full(nr_placed, NONE, np.int32),
-        hold=journal_holds(books, nr_lives),
+        placed=np.full(told.nr_placed, NONE, np.int32),
+        hold=journal_holds(books, nr_lives, held_share(books, told.refused)),
+        maps=mapping_tasks(books, nr_tasks) if told.maps_files else np.zeros(nr_tasks, np.bool_),
         at=np.zeros(int(most.sum()) + 1, np.int32),
     )
 
 
-def journal_holds(books: Books, nr_lives: int) -> np.ndarray:
+def mapping_tasks(books: Books, nr_tasks: int) -> np.ndarray:
+    """Which tasks map what they read. Call while the machine has mapped files at all.
+
+    Assumption: a program that fills memory of its own beside the files it reads maps them, as applications map code
+    and assets; one with hardly any memory of its own streams them through read().
+    """
+    actions = books.action[: int(books.state[0]["nr_actions"])]
+    life = books.life
+    ids = actions["id"][actions["code"] == Code.APPEAR]
+    own = np.bincount(life["task"][ids[life["kind"][ids] == Kind.ANON]], minlength=nr_tasks)
+    ids = actions["id"][actions["code"] == Code.CACHE]
+    read = np.bincount(life["task"][ids[life["kind"][ids] == Kind.FILE]], minlength=nr_tasks)
+    maps: np.ndarray = OWN_TO_READ * own[:nr_tasks] > read[:nr_tasks]
+    maps[[KERNEL_TASK, NOBODY_TASK]] = False
+    return maps
+
+
+def held_share(books: Books, refused: int) -> float:
+    """Share of the block-device pages that the journal holds: of those that contiguous allocations met.
+
+    A page that refused was held, one that was moved or dropped was not. Where hardly any was met, all are taken to be
+    held until the next commit (assumption).
+    """
+    met = int(books.state[0]["counts"][Count.BDEV_PASSED]) + refused
+    return refused / met if refused > 0 and met >= FEWEST_MET else 1.0
+
+
+def journal_holds(books: Books, nr_lives: int, share: float) -> np.ndarray:
     """How long the journal holds each block-device page that is read [us].
 
     Assumption: it holds what is read while files are being written, that is within a commit interval of a page that was
     allocated by a write; until the next commit, at most. Where the recorded kernel reclaimed or moved the page before,
-    nobody held it any more. Without writes nothing is held.
+    nobody held it any more. Without writes nothing is held. Where only a share is held, it is spread evenly, and held
+    until its blocks are written back, which is what removes a page from the journal's checkpoint list.
     """
     actions = books.action[: int(books.state[0]["nr_actions"])]
     cached = actions[actions["code"] == Code.CACHE]
@@ -149,7 +193,10 @@ def journal_holds(books: Books, nr_lives: int) -> np.ndarray:
     end[let_go["id"]] = let_go["time"]
     after = np.searchsorted(writes, read["time"] - COMMIT_NS)
     beside = np.append(writes, np.iinfo(np.int64).max)[after] <= read["time"] + COMMIT_NS
+    turn = np.arange(len(read))
+    beside &= np.floor((turn + 1) * share) > np.floor(turn * share)
     hold = np.zeros(nr_lives, np.int32)
-    lasts = np.clip(end[read["id"]] - read["time"], 1000, COMMIT_NS) // 1000
+    longest = COMMIT_NS if share == 1.0 else WRITEBACK_NS
+    lasts = np.clip(end[read["id"]] - read["time"], 1000, longest) // 1000
     hold[read["id"]] = np.where(beside, lasts, 0)
     return hold

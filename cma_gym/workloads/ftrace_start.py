@@ -16,7 +16,9 @@ Assumptions, since neither map nor trace say:
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -27,7 +29,7 @@ from cma_gym.mm.swap import ZS_OBJECTS
 from cma_gym.workloads.ftrace_books import Books, Count, with_room
 from cma_gym.workloads.ftrace_kinds import EMPTY, KERNEL_TASK, NOBODY_TASK, Code, Kind, Mark
 from cma_gym.workloads.ftrace_layout import Layout
-from cma_gym.workloads.ftrace_plan import Plan
+from cma_gym.workloads.ftrace_plan import Plan, Told
 from cma_gym.workloads.kernel_text import KernelText, KernelTextError
 
 _KINDS = {
@@ -63,6 +65,8 @@ _ZONES = {
 }
 """The model has no ZONE_DMA: its pages count as DMA32."""
 _PAGE_KB = 4
+MAPPED_AT_LEAST = 0.05
+"""Share of the page cache below which nobody is taken to map files (assumption)."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,42 @@ def _objects(text: KernelText, nr_stores: int) -> np.ndarray:
     objects = np.full(nr_stores, max(1, in_use // nr_stores), np.int64)
     objects[: in_use % nr_stores if in_use > nr_stores else 0] += 1
     return np.minimum(objects, ZS_OBJECTS[0])
+
+
+def text_beside(trace: str | os.PathLike[str]) -> Path:
+    """The `NAME.kernel.txt` that belongs to a trace `NAME.ftrace[.xz]`.
+
+    Raises:
+        KernelTextError: there is no such file.
+    """
+    path = Path(trace)
+    name = path.name
+    for ending in (".xz", ".gz", ".zst", ".ftrace", ".txt", ".trace"):
+        name = name.removesuffix(ending)
+    beside = path.with_name(f"{name}.kernel.txt")
+    if not beside.is_file():
+        raise KernelTextError(
+            f"{path}: there is no {beside.name} beside it; a replay needs what the kernel said at the start of the "
+            "recording (name it with --kernel-text, or import the trace without it: import-trace)"
+        )
+    return beside
+
+
+def told(text: KernelText, seeded: Seed) -> Told:
+    """What the second pass needs to know of the text."""
+    met = {
+        (demand.tag, pfn)
+        for demand in text.demands
+        for attempt in demand.attempts
+        for kind, pfn in attempt.refused
+        if kind == "bdev"
+    }
+    states = [snap.vmstat for snap in text.snaps()] + [text.stop.vmstat]
+    shares = [
+        (state.get("nr_mapped", 0) - state.get("nr_shmem", 0)) / max(1, state.get("nr_file_pages", 0))
+        for state in states
+    ]
+    return Told(len(seeded.pfn), len(met), max(shares) > MAPPED_AT_LEAST)
 
 
 def start_state(text: KernelText, seeded: Seed, books: Books, plan: Plan, layout: Layout) -> tuple[StartState, int]:

@@ -126,6 +126,8 @@ class Attempt:
     busy: int
     blamed: dict[str, int] = field(default_factory=dict)
     """Pages that refused, by `stage:kind+flags` (FAILAGG)."""
+    refused: set[tuple[str, int]] = field(default_factory=set)
+    """(kind, pfn) of them, as far as they are listed (FAIL)."""
 
     @property
     def start_s(self) -> float:
@@ -211,25 +213,6 @@ class KernelText:
     def snaps(self) -> list[Snap]:
         """Every SNAP in its order."""
         return [demand.snap for demand in self.demands] + ([self.end] if self.end else [])
-
-
-def text_beside(trace: str | os.PathLike[str]) -> Path:
-    """The `NAME.kernel.txt` that belongs to a trace `NAME.ftrace[.xz]`.
-
-    Raises:
-        KernelTextError: there is no such file.
-    """
-    path = Path(trace)
-    name = path.name
-    for ending in (".xz", ".gz", ".zst", ".ftrace", ".txt", ".trace"):
-        name = name.removesuffix(ending)
-    beside = path.with_name(f"{name}.kernel.txt")
-    if not beside.is_file():
-        raise KernelTextError(
-            f"{path}: there is no {beside.name} beside it; a replay needs what the kernel said at the start of the "
-            "recording (name it with --kernel-text, or import the trace without it: import-trace)"
-        )
-    return beside
 
 
 def read_kernel_text(path: str | os.PathLike[str]) -> KernelText:
@@ -428,6 +411,7 @@ class _DemandReader:
             "VMSTAT": self._vmstat,
             "MEMINFO": self._meminfo,
             "ATT": self._att,
+            "FAIL": self._fail,
             "FAILAGG": self._failagg,
             "DEMAND": self._summary,
         }
@@ -472,14 +456,24 @@ class _DemandReader:
         attempt = Attempt(tag, float(values["t"]), ident, nr, ok == 1, pfn, us, values.get("stage", "-"), error, busy)
         self._at(tag).attempts.append(attempt)
 
-    def _failagg(self, rest: str) -> None:
-        tag, *words = rest.split()
+    def _attempt(self, tag: str) -> Attempt:
         attempts = self._at(tag).attempts
         if not attempts:
             raise ValueError("no ATT line before it")
+        return attempts[-1]
+
+    def _fail(self, rest: str) -> None:
+        tag, first, *words = rest.split()
+        attempt = self._attempt(tag)
+        if first != "#":  # the attempt's own summary
+            attempt.refused.add((words[0], int(first)))
+
+    def _failagg(self, rest: str) -> None:
+        tag, *words = rest.split()
+        blamed = self._attempt(tag).blamed
         for word in words:
             key, count = word.rsplit("=", 1)
-            attempts[-1].blamed[key] = attempts[-1].blamed.get(key, 0) + int(count)
+            blamed[key] = blamed.get(key, 0) + int(count)
 
     def _summary(self, rest: str) -> None:
         tag, *words = rest.split()

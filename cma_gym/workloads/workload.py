@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from cma_gym.machine.boot_state import StartState, start_page_dtype, start_slot_dtype, start_zone_dtype
-from cma_gym.machine.events import KALLOC_ORDER_SHIFT, NR_OPS, PIN_HOLDER_SHIFT, Op, event_dtype
+from cma_gym.machine.events import KALLOC_ORDER_MASK, KALLOC_ORDER_SHIFT, NR_OPS, PIN_HOLDER_SHIFT, Op, event_dtype
 from cma_gym.mm.mmzone import NR_HOLDERS, NR_PAGE_ORDERS, NR_PIECES, Importance
 
 FORMAT = "cma-gym-workload-2"
@@ -87,7 +87,8 @@ class Workload:
         self._refuse(classes & ((arg < 0) | (arg >= len(Importance))), "names an unknown importance class")
         self._refuse((op == Op.FORK) & ((value < 0) | (value >= self.nr_tasks)), "forks from an unknown task")
         self._refuse(arg < 0, "has negative flags")
-        self._refuse((op == Op.KALLOC) & (arg >> KALLOC_ORDER_SHIFT >= NR_PAGE_ORDERS), "asks for an order above 10")
+        order = arg >> KALLOC_ORDER_SHIFT & KALLOC_ORDER_MASK
+        self._refuse((op == Op.KALLOC) & (order >= NR_PAGE_ORDERS), "asks for an order above 10")
         self._refuse((op == Op.PIN) & (arg >> PIN_HOLDER_SHIFT >= NR_HOLDERS), "names an unknown holder")
         asks = op == Op.DEMAND
         self._refuse(asks & ((value < 1) | (value > NR_PIECES)), f"asks for no piece, or for more than {NR_PIECES}")

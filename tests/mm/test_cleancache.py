@@ -33,11 +33,11 @@ def test_an_evicted_clean_file_page_goes_to_the_area():
 
 def test_a_refault_copies_the_page_back_instead_of_reading_it():
     m = with_copies()
-    faults = m.events(VmEvent.PGMAJFAULT)
+    read = m.events(VmEvent.PGPGIN)
     m.mem["kernel"]["cost"][Cost.FLASH_READ] = 10**9
     before = m.clock()
     m.file(0, 3)
-    assert m.events(VmEvent.PGMAJFAULT) == faults
+    assert m.events(VmEvent.PGPGIN) == read
     assert m.events(VmEvent.CLEANCACHE_GET) == 3
     assert m.events(VmEvent.WORKINGSET_REFAULT_FILE) == 3
     assert 3 * m.mem["kernel"]["cost"][Cost.COPY] <= m.clock() - before < 10**9
@@ -51,9 +51,9 @@ def test_the_area_is_given_back_by_dropping_without_any_migration():
     assert m.kinds(48) == {"o": 16}
     assert (m.events(VmEvent.CMA_MIGRATED), m.events(VmEvent.CLEANCACHE_DROP)) == (0, 8)
     m.validate()
-    faults = m.events(VmEvent.PGMAJFAULT)
+    read = m.events(VmEvent.PGPGIN)
     m.file(0, 3)
-    assert m.events(VmEvent.PGMAJFAULT) == faults + 3
+    assert m.events(VmEvent.PGPGIN) == read + 3
     assert m.events(VmEvent.WORKINGSET_REFAULT_FILE) == 3, "a dropped copy leaves the shadow behind"
 
 
@@ -75,11 +75,11 @@ def test_a_full_area_drops_its_oldest_copy():
         age(m)
         assert reclaim(m, 8) == 8
     assert m.kinds(48) == {"c": 16}
-    faults = m.events(VmEvent.PGMAJFAULT)
+    read = m.events(VmEvent.PGPGIN)
     m.file(8, 16)
-    assert m.events(VmEvent.PGMAJFAULT) == faults
+    assert m.events(VmEvent.PGPGIN) == read
     m.file(0, 8)
-    assert m.events(VmEvent.PGMAJFAULT) == faults + 8
+    assert m.events(VmEvent.PGPGIN) == read + 8
     m.validate()
 
 

@@ -106,6 +106,32 @@ def test_pieces_that_were_obtained_are_kept_between_tries_and_given_back_in_the_
     m.validate()
 
 
+def test_a_driver_may_try_for_each_piece():
+    """As the recordings' does: a piece that cannot be had is left out after its tries, and the next one is tried."""
+    m = Tiny(96, 48, cma_pcp="none", demand_tries_per_piece=True, demand_tries=2)
+    m.paint("C ..d.............\nC ..a.............\nC ................", first=3)
+    m.hold(66, 50 * MS, Holder.DIRECT_IO)
+    demand(m, 16, 3, align=4)
+    assert m.kinds(48)["o"] == 16
+    m.idle(1000 * MS)
+    assert outcome(m) == {"ok": 0, "first_ok": 0, "tries": 2, "got": 2, "whole": 0}
+    assert m.mem["cma"]["nr_allocated"] == 32  # held like the others
+    assert m.events(VmEvent.CMA_ALLOC_FAIL) == 3  # the second piece once, the third one twice
+    m.validate()
+
+
+def test_tries_of_pieces_do_not_add_up():
+    m = Tiny(96, 48, cma_pcp="none", demand_tries_per_piece=True, demand_tries=2)
+    m.paint("C ..a.............\nC ..a.............\nC ................", first=3)
+    for pfn in (50, 66):
+        m.hold(pfn, 50 * MS, Holder.DIRECT_IO)
+    demand(m, 16, 3, align=4)
+    m.idle(1000 * MS)
+    assert outcome(m) == {"ok": 1, "first_ok": 0, "tries": 2, "got": 3, "whole": 0}
+    assert m.mem["demand"]["missed"][0] == 0
+    m.validate()
+
+
 def test_lending_stops_while_a_try_runs():
     for stops, borrowed in ((True, 0), (False, 4)):
         m = Tiny(64, 32, lending_stops_while_busy=stops)

@@ -37,8 +37,10 @@ def hungry(**switches: object) -> Tiny:
 
 
 def wake_kswapd(m: Tiny) -> None:
+    """As after some rounds in which its lists were too short for it."""
     m.mem["zones"]["watermark"][DMA32] = (0, 120, 126)
     m.do(Do.WAKE_KSWAPD, 0, MOVABLE_ZONE)
+    m.mem["node"]["kswapd_priority"] = 1
     m.mem["zones"]["watermark"][DMA32, 0] = 0
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import HealthCheck, assume, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from naive_moves import Moves
-from tiny import EACH, LONG_NS, Do, Tiny
+from tiny import EACH, LONG_NS, MS, Do, Tiny
 
 from cma_gym.machine.events import Op
 from cma_gym.mm.mmzone import Holder, PageFlag, PageKind
@@ -58,6 +58,7 @@ class MovesOfBoth(RuleBasedStateMachine):
                 continue
             self.m.event(Op.UNMAP, 1, EACH + page, 1)
             self.twin.anon.pop(page, None)
+        self.m.idle(MS)  # until then they are gathered, and belong to nobody
         self.m.do(Do.DRAIN_LRU)
 
     @rule()

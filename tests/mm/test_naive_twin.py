@@ -8,19 +8,21 @@ import pytest
 from naive import Naive
 from tiny import DMA32, Do, Tiny
 
-from cma_gym.mm.mmzone import MigrateType, PageFlag, PageKind
+from cma_gym.mm.mmzone import MigrateType, PageKind
 from cma_gym.mm.page_alloc import ALLOC_CMA, ALLOC_CMA_FIRST, ALLOC_NO_STEAL
 
 STEPS = 60 if numba.config.DISABLE_JIT else 600
 
 
-def counts(m: Tiny) -> dict[tuple[int, int], int]:
-    """Number of free blocks of the machine by (migratetype, order)."""
-    found: dict[tuple[int, int], int] = {}
-    for pfn in np.flatnonzero(m.page["flag"][: m.mem["nr_pages"]] & PageFlag.BUDDY):
-        kind = m.mem["pageblock"]["migratetype"][pfn >> m.mem["kernel"]["pageblock_order"]]
-        key = (int(kind), int(m.page["order"][pfn]))
-        found[key] = found.get(key, 0) + 1
+def lists(m: Tiny) -> dict[int, tuple[int, int]]:
+    """(migratetype of the list, order) by free block of the machine."""
+    found = {}
+    for order, area in enumerate(m.mem["zones"]["free_area"][DMA32]):
+        for kind, head in enumerate(area["free_list"]):
+            pfn = int(m.page["next"][head])
+            while pfn != head:
+                found[pfn] = (kind, order)
+                pfn = int(m.page["next"][pfn])
     return found
 
 
@@ -64,7 +66,7 @@ class Trace:
             self.twin.cma_release(pfn, nr_pages)
 
     def compare(self) -> None:
-        assert counts(self.m) == self.twin.counts()
+        assert lists(self.m) == self.twin.lists()
         assert self.m.free() == self.twin.free_pages()
         assert self.m.free_cma() == self.twin.free_pages(MigrateType.CMA)
         assert list(self.m.mem["pageblock"]["migratetype"][:16]) == self.twin.types

@@ -130,7 +130,7 @@ def test_round_robin_shares_a_pageblock_in_the_ratio_of_what_is_free():
 def test_a_driver_that_shares_its_cpu_takes_longer():
     alone, shared = Tiny(64, 16), Tiny(64, 16, cpu_contention_percent=300)
     for m in (alone, shared):
-        assert m.do(Do.CONTIG, 48, 64) == 0
+        assert m.do(Do.CMA_ALLOC, 16, 0) == 48
     assert shared.clock() == 4 * alone.clock() > 0
 
 

@@ -9,7 +9,7 @@ import pytest
 from tiny import DMA32, EACH, LONG_NS, MS, Do, Tiny
 
 from cma_gym.machine.events import FileFlag, Op
-from cma_gym.mm.mmzone import Cost, Holder, PageFlag, PageKind, ZoneStat
+from cma_gym.mm.mmzone import Cost, DemandState, Holder, PageFlag, PageKind, ZoneStat
 from cma_gym.mm.validate import ValidationError, Violation, validate
 
 
@@ -112,6 +112,11 @@ def swap_heap(m: Tiny) -> None:
         pins[name][0], pins[name][2] = int(pins[name][2]), int(pins[name][0])
 
 
+def miss_a_piece(m: Tiny) -> None:
+    m.mem["demand"]["state"][0] = DemandState.HELD
+    m.mem["demand"]["missed"][0] = m.mem["demand"]["pieces"][0] - m.mem["demand"]["got"][0] + 1
+
+
 def zone_stat(m: Tiny, stat: int) -> None:
     add(m.mem["zones"]["vm_stat"], (DMA32, stat))
 
@@ -201,6 +206,7 @@ CORRUPTIONS: list[tuple[Violation, str, Corruption]] = [
     (Violation.CONTIG, "pages in nobody's hand", lambda m: add(m.mem["contig"], "nr_cluster")),
     (Violation.CONTIG, "batches left off", lambda m: add(m.mem["node"], "lru_disabled")),
     (Violation.CONTIG, "busy for nobody", lambda m: add(m.mem["cma"], "busy")),
+    (Violation.CONTIG, "more pieces than wanted", miss_a_piece),
     (Violation.CONTIG, "serving nobody", lambda m: add(m.mem["contig"], "slot")),
 ]
 

@@ -327,5 +327,6 @@ def test_the_running_task_dies_when_there_is_nobody_else():
     assert m.mem["node"]["pending_kill"] == 1
     m.idle(MS)
     assert m.mem["task"]["alive"][1] == 0
+    m.idle(10 * MS)
     assert m.kinds() == {}
     m.validate()

@@ -243,16 +243,18 @@ def test_pages_of_a_released_buffer_have_a_known_allocation(tmp_path: Path) -> N
 def test_kernel_memory_has_order_and_flags(tmp_path: Path) -> None:
     table = "GFP_KERNEL_ACCOUNT|__GFP_COMP|__GFP_ZERO"
     dentries = "GFP_NOWAIT|__GFP_NORETRY|__GFP_COMP|__GFP_RECLAIMABLE"
-    drawing = Drawing().alloc(0x40, SLAB, order=3).alloc(0x60, table).alloc(0x50, dentries, order=1).wait(5)
+    drawing = Drawing().alloc(0x40, SLAB, order=3).alloc(0x60, table).alloc(0x50, dentries, order=1)
+    drawing.alloc(0x70, dentries.replace("NOWAIT", "ATOMIC")).wait(5)
     workload, report = drawing.free(0x40, order=3).imported(tmp_path)
     args = [int(arg) for arg in events_of(workload, Op.KALLOC)["arg"]]
     assert args == [
         3 << 4 | KallocFlag.SLAB,
         KallocFlag.PAGE_TABLE,
-        1 << 4 | KallocFlag.RECLAIMABLE | KallocFlag.SLAB | KallocFlag.ATOMIC,
+        1 << 4 | KallocFlag.RECLAIMABLE | KallocFlag.SLAB | KallocFlag.NOWAIT,
+        KallocFlag.RECLAIMABLE | KallocFlag.SLAB | KallocFlag.ATOMIC,
     ]
     assert told(workload)[-1] == ("KFREE", 0, 0, 1)
-    assert report.pages_allocated_by_kind["kernel"] == 8 + 1 + 2
+    assert report.pages_allocated_by_kind["kernel"] == 8 + 1 + 2 + 1
 
 
 def test_a_block_freed_page_by_page_ends_with_its_last_page(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from drawn_kernel import AREA, BLOCK, DEMANDS, PAGES, USED, kernel_text, page_map, snap
 
-from cma_gym.workloads.kernel_text import KernelText, KernelTextError, Pageset, read_kernel_text, text_beside
+from cma_gym.workloads.ftrace_start import text_beside
+from cma_gym.workloads.kernel_text import KernelText, KernelTextError, Pageset, read_kernel_text
 
 
 def read(folder: Path, text: str) -> KernelText:
