@@ -20,13 +20,6 @@ VM_ASSUMPTIONS = (
     "-j24) is met by choice, and no other figure of these two targets was predicted blindly",
 )
 
-SPLIT = (
-    "up to 5.7 the scan was split by recent_rotated / recent_scanned, which spares anonymous pages that were used and "
-    "takes cache instead; the model's split (anon_share(), mm/vmscan.c) is that of 5.8 and later for both kernels, and "
-    "without a swap cache a page that is evicted again is written again"
-)
-"""Why swapping and re-reading are not shared out as published."""
-
 
 def machine(cpus: int, cma_mb: int) -> dict[str, Any]:
     """1 GB; an area of 0 MB is represented by the smallest one, 4 MB, that is never lent."""
