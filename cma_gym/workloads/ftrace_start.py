@@ -204,7 +204,7 @@ def _lives_at(books: Books, places: list[tuple[int, int]]) -> tuple[int, ...]:
     cached = actions[actions["code"] == Code.CACHE]
     cached = cached[books.life["kind"][cached["id"]] == Kind.BDEV]
     pfns = books.life["pfn"][cached["id"]]
-    found = set()
+    found: set[int] = set()
     for pfn, time in places:
         there = cached["id"][(pfns == pfn) & (cached["time"] <= time)]
         found.update(int(ident) for ident in there[-1:])
