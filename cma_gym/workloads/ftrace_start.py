@@ -183,6 +183,11 @@ def told(text: KernelText, seeded: Seed, books: Books, start_ns: int) -> Told:
         for kind, pfn in attempt.refused
         if kind == "bdev"
     }
+    # A whole-area attempt stops at the first page that refuses, so that it meets few of those in the area.
+    through = [demand for demand in text.demands if demand.attempts and (demand.ok or not demand.whole)]
+    tags = {demand.tag for demand in through or text.demands}
+    census = sum(demand.snap.scan.get("bdev", 0) for demand in through)
+    nr_refused = sum(tag in tags for tag, _ in refused)
     states = [snap.vmstat for snap in text.snaps()] + [text.stop.vmstat]
     shares = [
         (state.get("nr_mapped", 0) - state.get("nr_shmem", 0)) / state["nr_file_pages"]
@@ -190,7 +195,7 @@ def told(text: KernelText, seeded: Seed, books: Books, start_ns: int) -> Told:
         if state.get("nr_file_pages", 0) > 0
     ]
     held = _lives_at(books, [(pfn, time) for (_, pfn), time in refused.items()])
-    return Told(len(seeded.pfn), len(refused), held, max(shares, default=0.0) > MAPPED_AT_LEAST)
+    return Told(len(seeded.pfn), nr_refused, census, held, max(shares, default=0.0) > MAPPED_AT_LEAST)
 
 
 def _lives_at(books: Books, places: list[tuple[int, int]]) -> tuple[int, ...]:
@@ -199,7 +204,7 @@ def _lives_at(books: Books, places: list[tuple[int, int]]) -> tuple[int, ...]:
     cached = actions[actions["code"] == Code.CACHE]
     cached = cached[books.life["kind"][cached["id"]] == Kind.BDEV]
     pfns = books.life["pfn"][cached["id"]]
-    found = set()
+    found: set[int] = set()
     for pfn, time in places:
         there = cached["id"][(pfns == pfn) & (cached["time"] <= time)]
         found.update(int(ident) for ident in there[-1:])
