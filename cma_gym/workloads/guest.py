@@ -23,9 +23,9 @@ class Driver(Camera):
     jitter: ClassVar[float] = 0.1
 
 
-DEMANDS = Driver(warmup_s=6, count=6, gap_s=2.7, hold_s=0.3, app_percent=0, align_order=9)
+DEMANDS = Driver(warmup_s=6, count=8, gap_s=2.5, hold_s=0.3, app_percent=0, align_order=9)
 """The first demand after some 6 s of apps, then one 1.3 s after the end of the last (measured: column t_s); so a pace
-that leaves 2.1 s for a demand and 0.3 s for holding it."""
+that leaves 1.9 s for a demand and 0.3 s for holding it."""
 INIT = System(heap_percent=0.85, locked_percent=0.81, file_percent=0.5, period_s=1)
 """The guest's init: 1063 locked pages (nr_mlock), and some 600 of its file."""
 
