@@ -110,6 +110,8 @@ class Told(NamedTuple):
     """Lives, the first ones, whose place at the start is known."""
     refused: int = 0
     """Block-device pages that refused to move for a contiguous allocation."""
+    held: tuple[int, ...] = ()
+    """Lives of those that could be told."""
     maps_files: bool = False
     """Files are mapped, not only read and written."""
 
@@ -142,7 +144,7 @@ def new_plan(books: Books, told: Told) -> Plan:
         fpage=fpage.view(np.recarray),
         task=books.task[:nr_tasks],
         placed=np.full(told.nr_placed, NONE, np.int32),
-        hold=journal_holds(books, nr_lives, held_share(books, told.refused)),
+        hold=journal_holds(books, nr_lives, held_share(books, told.refused), told.held),
         maps=mapping_tasks(books, nr_tasks) if told.maps_files else np.zeros(nr_tasks, np.bool_),
         at=np.zeros(int(most.sum()) + 1, np.int32),
     )
@@ -175,13 +177,14 @@ def held_share(books: Books, refused: int) -> float:
     return refused / met if refused > 0 and met >= FEWEST_MET else 1.0
 
 
-def journal_holds(books: Books, nr_lives: int, share: float) -> np.ndarray:
+def journal_holds(books: Books, nr_lives: int, share: float, seen: tuple[int, ...] = ()) -> np.ndarray:
     """How long the journal holds each block-device page that is read [us].
 
     Assumption: it holds what is read while files are being written, that is within a commit interval of a page that was
     allocated by a write; until the next commit, at most. Where the recorded kernel reclaimed or moved the page before,
     nobody held it any more. Without writes nothing is held. Where only a share is held, it is spread evenly, and held
-    until its blocks are written back, which is what removes a page from the journal's checkpoint list.
+    until its blocks are written back, which is what removes a page from the journal's checkpoint list; as are the pages
+    that were `seen` to refuse.
     """
     actions = books.action[: int(books.state[0]["nr_actions"])]
     cached = actions[actions["code"] == Code.CACHE]
@@ -195,6 +198,7 @@ def journal_holds(books: Books, nr_lives: int, share: float) -> np.ndarray:
     beside = np.append(writes, np.iinfo(np.int64).max)[after] <= read["time"] + COMMIT_NS
     turn = np.arange(len(read))
     beside &= np.floor((turn + 1) * share) > np.floor(turn * share)
+    beside |= np.isin(read["id"], seen)
     hold = np.zeros(nr_lives, np.int32)
     longest = COMMIT_NS if share == 1.0 else WRITEBACK_NS
     lasts = np.clip(end[read["id"]] - read["time"], 1000, longest) // 1000

@@ -61,8 +61,23 @@ def test_fresh_anonymous_pages_start_inactive_and_in_4_6_active():
     for profile, lru in (("v6_12", Lru.INACTIVE_ANON), ("v4_6", Lru.ACTIVE_ANON)):
         m = Tiny(64, profile=profile)
         m.touch(1, 0, 5)
+        m.idle(MS)
         m.do(Do.DRAIN_LRU)
         assert m.lru(lru) == 5
+
+
+def test_a_fault_at_work_joins_its_batch_after_a_drain_unless_the_batches_are_off():
+    for disable, left in ((False, 1), (True, 0)):
+        m = Tiny(64, lru_cache_disable=disable)
+        m.touch(1, 0, 5)
+        m.do(Do.DRAIN_LRU)
+        assert in_batches(m) == left
+        m.validate()
+        m.idle(MS)
+        assert in_batches(m) == left
+        m.do(Do.DRAIN_LRU)
+        assert in_batches(m) == 0
+        m.validate()
 
 
 def test_fork_shares_and_a_write_copies():
