@@ -39,7 +39,7 @@ _VM: dict[Cost, int] = {
     Cost.RECLAIM_DROP: 500,
     Cost.ZRAM_OUT: 4_000,
     Cost.ZRAM_IN: 1_700,
-    Cost.FLASH_READ: 1_000_000,
+    Cost.FLASH_READ: 290_000,
     Cost.FLASH_WRITE: 40_000,
     Cost.MIGRATE: 5_000,
     Cost.ISOLATE_BLOCK: 20_000,
@@ -49,11 +49,12 @@ _VM: dict[Cost, int] = {
     Cost.SWAP_DISK_OUT: 40_000,
     Cost.SWAP_DISK_IN: 1_000_000,
 }
-"""A virtual machine of 2014 to 2016 on an x86-64 server with a hard disk. Sources: FACTS C10 (fault 1 us; zram read
-1.7 us on a desktop; migration of one page 3-8 us). Assumptions: a disk of 7200 rpm with 8 ms for a seek, read in
-clusters of 8 pages (page_cluster 3 for swap; source files are about as large), written in sequence at 100 MB/s; DRAIN
-is lru_add_drain_all(), whose worker waits for a turn on every busy CPU, about a scheduling granularity of 2 ms; the
-rest is of the right order of magnitude."""
+"""A virtual machine of 2014 to 2016 on an x86-64 server with a hard disk. Sources: FACTS C10 (fault 1 us; zram read 1.7
+us on a desktop; migration of one page 3-8 us). Assumptions: a disk of 7200 rpm with 8 ms for a seek and 100 MB/s; swap
+is read in clusters of 8 pages (page_cluster 3: 1 ms a page) and files in windows of 32 (read-ahead of 128 kB: 8 ms and
+32 x 40 us, 0.29 ms a page; a small file's pages cost more, a large one's less); both are written in sequence; DRAIN is
+lru_add_drain_all(), whose worker waits for a turn on every busy CPU, about a scheduling granularity of 2 ms; the rest
+is of the right order of magnitude."""
 
 _ARMV7: dict[Cost, int] = {
     Cost.FAULT: 3_000,
@@ -73,10 +74,10 @@ _ARMV7: dict[Cost, int] = {
     Cost.SWAP_DISK_IN: 250_000,
 }
 """A board with a 1 GHz ARMv7 and a microSD card. Sources: FACTS A9.h and C10, measured costs where nothing waited: best
-case of cma_alloc() 381 us for one page, in which a kernel of 2015 drains twice (DRAIN) and isolates a block, and 8612 us
-for 32000, 0.26 us a page with its share of a block (ISOLATE_*); dropping a clean copy 1.0 us (RECLAIM_DROP).
-Assumptions: a copy of a page at 400 MB/s (COPY; with rmap and TLB flush MIGRATE), the card reads 16 MB/s and writes
-10 MB/s, compression five times as slow as a phone's core, the rest three times."""
+case of cma_alloc() 381 us for one page, in which a kernel of 2015 drains twice (DRAIN) and isolates a block, and 8612
+us for 32000, 0.26 us a page with its share of a block (ISOLATE_*); dropping a clean copy 1.0 us (RECLAIM_DROP).
+Assumptions: a copy of a page at 400 MB/s (COPY; with rmap and TLB flush MIGRATE), the card reads 16 MB/s and writes 10
+MB/s, compression five times as slow as a phone's core, the rest three times."""
 
 _EMULATED: dict[Cost, int] = {
     Cost.FAULT: 6_500,

@@ -15,16 +15,10 @@ VM_ASSUMPTIONS = (
     "the job is saturated: gaps between its events are time at the CPUs, and shift for good when the machine "
     "is late by more than (jobs - CPUs) x 8 ms, what the other jobs can do while one waits for the disk",
     "the caller of cma_alloc() gets its fair share of the CPUs: its work takes (jobs + 1) / CPUs times as long",
-    "one size of compilers (14-46 MB of heap) for all rows on virtual machines; chosen so that the mean free memory "
-    "without CMA in May 2014 (284 MB, -j24) is met, which is therefore no prediction",
+    "the build's sizes (compilers of 14-46 MB of heap, one size for all rows on virtual machines) are not published; "
+    "they were fitted with the outcomes of F1 and F2 in view: the mean free memory without CMA in May 2014 (284 MB, "
+    "-j24) is met by choice, and no other figure of these two targets was predicted blindly",
 )
-
-SPLIT = (
-    "up to 5.7 the scan was split by recent_rotated / recent_scanned, which spares anonymous pages that were used and "
-    "takes cache instead; the model's split (anon_share(), mm/vmscan.c) is that of 5.8 and later for both kernels, and "
-    "without a swap cache a page that is evicted again is written again"
-)
-"""Why swapping and re-reading are not shared out as published."""
 
 
 def machine(cpus: int, cma_mb: int) -> dict[str, Any]:

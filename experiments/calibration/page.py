@@ -81,7 +81,16 @@ def calibration_section(found: Mapping[str, tuple[Target, Sequence[Figure]]]) ->
 
 
 def write_section(path: str, name: str, command: str, text: str) -> None:
-    """Put a section into the page, in the place of its older form or at the end."""
+    """Put a section into the page, in the place of its older form or at the end; the other sections stay as they are.
+
+    For every verb that has `--markdown FILE`, as docs/fidelity.md.
+
+    Args:
+        path: the page; it is begun with TITLE if there is none.
+        name: of the section, one word, by which it is found again; the verb's own.
+        command: what the reader types to get it.
+        text: Markdown, beginning with its own "## " heading.
+    """
     begin, end = BEGIN.format(name=name, command=command), END.format(name=name)
     given = Path(path)
     page = given.read_text(encoding="utf-8") if given.is_file() else TITLE

@@ -103,29 +103,25 @@ def test_f3_finds_the_sign_change_at_heavy_load() -> None:
     assert not found["before: rises with the load"].passed
 
 
-@pytest.mark.parametrize("with_gcma", [False, True])
-def test_f4_compares_sizes_and_leaves_out_what_cannot_be_run(with_gcma: bool) -> None:
-    tables = {"CMA": f4_latency_size.CMA_US, **({"GCMA": f4_latency_size.GCMA_US} if with_gcma else {})}
+def test_f4_compares_sizes_and_schemes() -> None:
     rows = {
-        name: [
-            made_up(
-                demands=[
-                    (size, 1000 * us) for size, (least, largest, mean) in table.items() for us in (least, largest, mean)
-                ]
-            )
-        ]
-        for name, table in tables.items()
+        f4_latency_size.row(name, size): [made_up(demands=[(size, 1000 * us) for us in times])]
+        for name, table in (("CMA", f4_latency_size.CMA_US), ("GCMA", f4_latency_size.GCMA_US))
+        for size, times in table.items()
     }
-    figures = f4_latency_size.figures(Runs(rows))
-    unknown = [figure for figure in figures if figure.simulated == UNKNOWN]
-    assert len(unknown) == (0 if with_gcma else 4)
-    assert by_name(figures)["CMA, 1 pages: least [us]"].simulated == 381
+    found = by_name(f4_latency_size.figures(Runs(rows)))
+    assert found["CMA, 1 pages: least [us]"].simulated == 381
+    assert found["GCMA is faster from 1024 pages up"].passed
+    rows["GCMA, 8192 pages"] = rows["CMA, 8192 pages"]
+    assert not by_name(f4_latency_size.figures(Runs(rows)))["GCMA is faster from 1024 pages up"].passed
 
 
-def test_f5_counts_retries() -> None:
-    runs = Runs({"before": [made_up(cma_busy_retry=400)], "after": [made_up(cma_busy_retry=30)]})
-    assert all(figure.passed is not False for figure in f5_lru_drain.figures(runs))
-    runs = Runs({"before": [made_up(cma_busy_retry=400)], "after": [made_up(cma_busy_retry=100)]})
+def test_f5_counts_refused_and_batched_pages_as_of_500_requests() -> None:
+    runs = Runs({"before": [made_up(cma_forced_retry=50, cma_batched=50)], "after": [made_up(cma_forced_retry=7)]})
+    found = f5_lru_drain.figures(runs)
+    assert all(figure.passed is not False for figure in found)
+    assert found[1].simulated == 400
+    runs = Runs({"before": [made_up(cma_forced_retry=400)], "after": [made_up(cma_forced_retry=100)]})
     assert f5_lru_drain.figures(runs)[0].passed is False
 
 
@@ -143,10 +139,11 @@ def test_f7_finds_the_largest_rate() -> None:
 
 
 def test_f8_wants_failures_only_under_fallback() -> None:
-    rows = {system: [made_up()] for system in f8_atomic.SYSTEMS}
-    rows["mainline_fallback"] = [made_up(atomic_fail=20)]
+    rows = {f8_atomic.row(load, system): [made_up()] for load in f8_atomic.LOADS for system in f8_atomic.SYSTEMS}
+    for load in f8_atomic.LOADS:
+        rows[f8_atomic.row(load, "mainline_fallback")] = [made_up(atomic_fail=20)]
     assert all(figure.passed for figure in f8_atomic.figures(Runs(rows)))
-    rows["zone_cma"] = [made_up(atomic_fail=1)]
+    rows[f8_atomic.row("F1", "zone_cma")] = [made_up(atomic_fail=1)]
     assert sum(figure.passed is False for figure in f8_atomic.figures(Runs(rows))) == 1
 
 
@@ -162,10 +159,10 @@ def test_every_target_has_checked_rows_a_source_and_assumptions() -> None:
         assert target.source and target.assumptions
         for case in target.cases():
             spec = MachineSpec(**case.machine)
-            get_system(case.system)
+            system = get_system(case.system)
             parse(case.scenario)
             if runner.can_run(case):
-                KernelConfig.for_profile(spec.profile, **case.kernel)
+                KernelConfig.for_profile(spec.profile, **{**system.kernel, **case.kernel})
 
 
 def test_one_cost_table_serves_all_rows_of_a_kind_of_machine() -> None:

@@ -17,6 +17,7 @@ from cma_gym.mm.mmzone import (
     VmEvent,
     ZoneStat,
 )
+from cma_gym.mm.oom_kill import LMKD_PERIOD_NS
 from cma_gym.mm.swap import ZS_OBJECTS, size_class
 
 MOVABLE = int(MigrateType.MOVABLE)
@@ -60,8 +61,23 @@ def test_fresh_anonymous_pages_start_inactive_and_in_4_6_active():
     for profile, lru in (("v6_12", Lru.INACTIVE_ANON), ("v4_6", Lru.ACTIVE_ANON)):
         m = Tiny(64, profile=profile)
         m.touch(1, 0, 5)
+        m.idle(MS)
         m.do(Do.DRAIN_LRU)
         assert m.lru(lru) == 5
+
+
+def test_a_fault_at_work_joins_its_batch_after_a_drain_unless_the_batches_are_off():
+    for disable, left in ((False, 1), (True, 0)):
+        m = Tiny(64, lru_cache_disable=disable)
+        m.touch(1, 0, 5)
+        m.do(Do.DRAIN_LRU)
+        assert in_batches(m) == left
+        m.validate()
+        m.idle(MS)
+        assert in_batches(m) == left
+        m.do(Do.DRAIN_LRU)
+        assert in_batches(m) == 0
+        m.validate()
 
 
 def test_fork_shares_and_a_write_copies():
@@ -373,6 +389,19 @@ def test_a_killer_in_user_space_acts_when_swap_is_nearly_full(free, victim):
     m.mem["kernel"]["lmk_swap_free"] = free
     m.do(Do.LOWMEM_SCAN)
     assert m.mem["node"]["pending_kill"] == victim
+
+
+def test_a_killer_in_user_space_looks_once_in_a_while():
+    m = low_on_memory()
+    m.mem["kernel"]["lmk_available"] = 13
+    m.do(Do.LOWMEM_SCAN)
+    m.mem["node"]["pending_kill"] = NO_TASK
+    m.mem["clock"] += LMKD_PERIOD_NS - 1
+    m.do(Do.LOWMEM_SCAN)
+    assert m.mem["node"]["pending_kill"] == NO_TASK
+    m.mem["clock"] += 1
+    m.do(Do.LOWMEM_SCAN)
+    assert m.mem["node"]["pending_kill"] == 2
 
 
 def test_a_start_on_condition_starts_what_was_killed_and_its_cold_part_happens_only_then():
