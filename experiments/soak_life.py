@@ -15,7 +15,8 @@ from cma_gym.machine.machine import boot, new_machines
 from cma_gym.machine.step import load, rollout
 from cma_gym.machine.view import NR_VIEW
 from cma_gym.mm.mmzone import NO_PAGE, NR_ACTIONS, PageKind, VmEvent, ZoneStat
-from cma_gym.mm.validate import Violation, find_violation
+from cma_gym.mm.validate import find_violation
+from cma_gym.mm.violation import Violation
 from experiments.soak_events import TASKS, Sizes, first_events, last_events, random_events
 from experiments.soak_machines import DRAWN, Machine, layout_of, machine_for
 

@@ -12,7 +12,7 @@ Rules of this layout (ARCHITECTURE.md, "State"):
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -409,6 +409,27 @@ def nr_list_heads() -> int:
     return zones + NR_ZSPAGE_CLASSES + 1
 
 
+_BEGINNING: list[tuple[Any, ...]] = [
+    ("clock", "i8"),  # ns
+    ("work_ns", "i8"),  # work done by whoever runs; callers take differences
+    ("rng", "i8"),
+    ("nr_pages", "i8"),
+    ("nr_vpages", "i8"),
+    ("nr_fpages", "i8"),
+    ("nr_tasks", "i8"),
+    ("nr_pins", "i8"),
+    ("nr_demands_logged", "i8"),
+    ("nr_blames_logged", "i8"),
+    ("next_demand_ns", "i8"),
+    ("last_demand_ns", "i8"),
+    ("last_demand_failed", "i8"),
+    ("migrate_pfn", "i4", (COMPACT_CLUSTER_MAX,)),  # pages isolated for compaction
+    ("target_pfn", "i4", (COMPACT_CLUSTER_MAX,)),  # free pages isolated as compaction's targets
+    ("nr_targets", "i8"),
+]
+"""What a record begins with, whatever its shape."""
+
+
 def memory_dtype(shape: Shape) -> np.dtype:
     """The record of one machine of this shape.
 
@@ -420,22 +441,7 @@ def memory_dtype(shape: Shape) -> np.dtype:
     """
     return np.dtype(
         [
-            ("clock", "i8"),  # ns
-            ("work_ns", "i8"),  # work done by whoever runs; callers take differences
-            ("rng", "i8"),
-            ("nr_pages", "i8"),
-            ("nr_vpages", "i8"),
-            ("nr_fpages", "i8"),
-            ("nr_tasks", "i8"),
-            ("nr_pins", "i8"),
-            ("nr_demands_logged", "i8"),
-            ("nr_blames_logged", "i8"),
-            ("next_demand_ns", "i8"),
-            ("last_demand_ns", "i8"),
-            ("last_demand_failed", "i8"),
-            ("migrate_pfn", "i4", (COMPACT_CLUSTER_MAX,)),  # pages isolated for compaction
-            ("target_pfn", "i4", (COMPACT_CLUSTER_MAX,)),  # free pages isolated as compaction's targets
-            ("nr_targets", "i8"),
+            *_BEGINNING,
             ("kernel", kernel),
             ("cursor", cursor),
             ("metrics", metrics),

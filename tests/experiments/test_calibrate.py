@@ -180,7 +180,7 @@ def test_an_unknown_target_is_refused_with_the_known_ones(capsys: pytest.Capture
 
 
 def tiny_target() -> Target:
-    machine = {"ram_mb": 32, "cma_mb": 8, "pageblock_order": 6, "profile": "v4_6"}
+    machine = {"ram_mb": 16, "cma_mb": 4, "pageblock_order": 6, "profile": "v4_6"}
     make = {"jobs": 2, "compile_s": (0.1, 0.2), "heap_mb": (0.5, 2), "make_mb": 0.5, "program_mb": 1, "headers_mb": 1}
     load = {
         "family": "kernel_build",

@@ -119,7 +119,7 @@ def test_a_trace_of_another_machine_can_be_run_on_ours(tmp_path: Path) -> None:
     words = ["compare", "--workload", str(path), "--systems", "cma_first", "--seeds", "0", "--json", str(figures)]
     assert main([*words, *SETTINGS]) == 0
     machine = json.loads(json.loads(figures.read_text())["rows"][0]["machine"])
-    assert (machine["ram_mb"], machine["cma_mb"]) == (32, 8)
+    assert (machine["ram_mb"], machine["cma_mb"]) == (16, 4)
 
 
 def test_a_report_has_its_plots(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 TINY = {
     "name": "tiny",
-    "machine": {"ram_mb": 32, "cma_mb": 8, "pageblock_order": 6},
+    "machine": {"ram_mb": 16, "cma_mb": 4, "pageblock_order": 6},
     "workloads": {"short": yaml.safe_load(SCENARIO)},
     "episodes": {"train": 2, "select": 2, "test": 2, "search": 2},
     "ppo": {"timesteps": 256, "num_envs": 2, "n_steps": 64, "batch_size": 64, "select_every": 1, "select_episodes": 1},
