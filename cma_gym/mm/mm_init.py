@@ -203,7 +203,7 @@ def setup_pagesets(mem):
             pcp.high_max = pcp.high
             if mem.kernel.pcp_scale_max > 0:
                 most = zone_highsize(mem, zone.managed_pages // HIGH_FRACTION, np.int64(pcp.batch))
-                pcp.high_max = max(most, low)  # a small zone's low watermark may be above that fraction
+                pcp.high_max = max(most, np.int64(pcp.high))  # a small zone's low watermark may be above that fraction
         zone.nr_alloc_batch = zone.watermark[WMARK_HIGH] - zone.watermark[WMARK_LOW]
 
 

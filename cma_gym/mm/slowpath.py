@@ -72,15 +72,21 @@ def highatomic_limit(mem, zone):
 
 
 @jit
-def reserve_highatomic_pageblock(mem, pfn):
-    """Keep a block for high-order atomic requests. Linux: reserve_highatomic_pageblock()."""
+def reserve_highatomic_pageblock(mem, pfn, order):
+    """Keep the pageblock of a block just taken for high-order atomic requests, all of them if it spans several.
+
+    Linux: reserve_highatomic_pageblock()
+    """
     zone = mem.zones[mem.page[pfn].zone]
     block = 1 << mem.kernel.pageblock_order
     migratetype = get_pageblock_migratetype(mem, pfn)
     if zone.nr_reserved_highatomic >= highatomic_limit(mem, zone) or not migratetype_is_mergeable(migratetype):
         return
-    zone.nr_reserved_highatomic += block
-    move_freepages_block(mem, zone, pfn & ~(block - 1), migratetype, MIGRATE_HIGHATOMIC)
+    zone.nr_reserved_highatomic += max(block, 1 << order)
+    if order < mem.kernel.pageblock_order:
+        move_freepages_block(mem, zone, pfn & ~(block - 1), migratetype, MIGRATE_HIGHATOMIC)
+    else:
+        change_pageblock_range(mem, pfn, order, MIGRATE_HIGHATOMIC)
 
 
 @jit
@@ -120,7 +126,7 @@ def alloc_nonblocking(mem, cpu, order, migratetype, highest_zoneidx, alloc_flags
         mem.vm_event[VmEvent.ATOMIC_FAIL] += 1
         mem.vm_event[VmEvent.NOWAIT_FAIL] += 0 if alloc_flags & ALLOC_MIN_RESERVE else 1
     elif flags & ALLOC_HIGHATOMIC:
-        reserve_highatomic_pageblock(mem, pfn)
+        reserve_highatomic_pageblock(mem, pfn, order)
     return pfn
 
 

@@ -119,7 +119,7 @@ class Do(IntEnum):
     SELECT_VICTIM = 28
     """(least_important, spare)"""
     RESERVE_HIGHATOMIC = 29
-    """(pfn)"""
+    """(pfn, order)"""
     UNRESERVE_HIGHATOMIC = 30
     """(migratetype)"""
     SOAK = 31
@@ -328,7 +328,7 @@ def operate_allocator(mem, op, a):
     elif op == Do.WATERMARK_OK:
         return np.int64(zone_watermark_ok(mem, mem.zones[a[0]], a[1], a[2], a[3], a[4]))
     elif op == Do.RESERVE_HIGHATOMIC:
-        reserve_highatomic_pageblock(mem, a[0])
+        reserve_highatomic_pageblock(mem, a[0], a[1])
     elif op == Do.UNRESERVE_HIGHATOMIC:
         return np.int64(unreserve_highatomic_pageblock(mem, a[0], True))
     return 0

@@ -381,6 +381,20 @@ def test_the_reserve_is_one_block_or_one_percent():
     """)
 
 
+def test_a_reserved_block_larger_than_a_pageblock_is_reserved_whole():
+    m = Tiny(64)
+    m.mem["zones"]["managed_pages"][DMA32] = 3200
+    pfn = take(m, 5, UNMOVABLE)
+    m.do(Do.RESERVE_HIGHATOMIC, pfn, 5)
+    assert m.mem["zones"]["nr_reserved_highatomic"][DMA32] == 32
+    m.do(Do.FREE_BUDDY, pfn, 5)
+    m.mem["zones"]["managed_pages"][DMA32] = 64
+    m.expect("""
+        H 5...............
+        H ................
+    """)
+
+
 def test_two_reserved_neighbours_are_given_back_one_by_one():
     """Blocks of the reserve merge; giving one back must not carry the other's pages along."""
     m = Tiny(64)
