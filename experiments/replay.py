@@ -5,11 +5,12 @@ was in force (BOOT line, policy=N). Times are those of a slow, emulated machine 
 
 Of several TRACEs, a table sums up all. --markdown writes the section of docs/fidelity.md.
 
---json writes, for one TRACE (for several, a list of that under `recordings`, and `first_try`, their pooled share of
-demands whose first try ends alike): `recording` (name, policy, workload, seed, ram_mb, cma_pages, duration_s), `system`, `kernel`, `demands`
-(tag; `recorded` and `simulated`: whole, pieces, got, ok, first_ok, tries, latency_ms, blamed by kind, holders),
-`occupancy` (tag, kind, recorded, simulated, difference [percentage points]), `moments` (tag; free_pages, free_cma,
-occupancy and counters of both), `totals` (name: recorded, simulated, ratio), `verdicts` (aim, value, met, text).
+--json writes, for one TRACE (for several a list of that, `recordings`, and `first_try`, their pooled share of demands
+whose first try ends alike): `recording` (name, policy, workload, seed, ram_mb, cma_pages, duration_s), `system`,
+`kernel`, `demands` (tag; `recorded` and `simulated`: whole, pieces, got, ok, first_ok, tries, latency_ms, blamed by
+kind, holders), `occupancy` (tag, kind, recorded, simulated, difference [percentage points]), `moments` (tag;
+free_pages, free_cma, occupancy and counters of both), `totals` (name: recorded, simulated, ratio), `verdicts` (aim,
+value, met, text).
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ def run(args: argparse.Namespace) -> int:
         output.table("All recordings", SUMMARY_COLUMNS, summary_rows(replays))
     if args.json:
         found = [one.facts | report(one.told, one.simulated) for one in replays]
-        output.write_json(args.json, found[0] if len(found) == 1 else {"recordings": found, "first_try": pooled(replays)})
+        all_of_them = {"recordings": found, "first_try": pooled(replays)}
+        output.write_json(args.json, found[0] if len(found) == 1 else all_of_them)
     if args.markdown:
         write_section(args.markdown, "replay", COMMAND, section(replays))
     return 0
@@ -81,13 +83,14 @@ def replay(trace: str, kernel_text: str | None, system: System | None, more: dic
     from cma_gym.workloads.ftrace_start import text_beside
     from cma_gym.workloads.kernel_text import read_kernel_text
     from experiments.replay_page import Replay
-    from experiments.replay_run import kernel_of, play, recorded, rule_for
+    from experiments.replay_run import check_times, kernel_of, play, recorded, rule_for
 
     text = read_kernel_text(kernel_text or text_beside(trace))
     system = system or rule_for(text.policy)
     size = os.path.getsize(trace) if os.path.isfile(trace) else 0
     with output.progress(f"importing {os.path.basename(trace)} [MB]", round(size / _MB, 1)) as bar:
         workload, imported = import_trace(trace, progress=lambda done, _: bar.update(round(done / _MB, 1)), text=text)
+    check_times(text, workload)
     output.note(f"replaying {len(workload.events):,} events under {system.name}")
     kernel = kernel_of(system, workload, more)
     simulated = play(text, workload, system, kernel)

@@ -67,9 +67,9 @@ def section(replays: Sequence[Replay]) -> str:
         "## Recordings",
         "",
         "A machine is booted from each recording's start state, and the recorded demand replayed under the recorded",
-        f"rule. Aims: at least {100 * SAME_OUTCOME_AIM:.0f} % of demands' first tries end alike; the area's occupancy by",
-        f"kind before each demand within {OCCUPANCY_AIM:.0f} percentage points (the largest difference is shown); totals",
-        f"within a factor of {TOTALS_AIM:.0f} (simulated divided by recorded).",
+        f"rule. Aims: at least {100 * SAME_OUTCOME_AIM:.0f} % of demands' first tries end alike; the occupancy of the",
+        f"area by kind before each demand within {OCCUPANCY_AIM:.0f} percentage points (the largest difference is",
+        f"shown); totals within a factor of {TOTALS_AIM:.0f} (simulated divided by recorded).",
         "",
         *markdown(SUMMARY_COLUMNS, summary_rows(replays)),
     ]

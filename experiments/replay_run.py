@@ -41,6 +41,8 @@ _SIMULATED = {
     "zsmalloc": (PageKind.ZSMALLOC,),
     "held": (PageKind.CMA,),
 }
+_APART_S = 1.0
+"""Trace and text of one recording are not further apart."""
 
 
 @dataclass
@@ -94,6 +96,26 @@ def rule_for(policy: int) -> System:
         known = ", ".join(str(number) for number in SYSTEMS)
         raise PolicyError(f"the recording was made under policy {policy}; known are {known} (name a system: --system)")
     return get_system(SYSTEMS[policy])
+
+
+def check_times(text: KernelText, workload: Workload) -> None:
+    """Refuse a trace that does not cover what the text tells of.
+
+    Raises:
+        KernelTextError: a demand was made before the trace's first event or after its last one.
+    """
+    start_s = workload.meta["recording_start_ns"] / 1e9
+    end_s = start_s + int(workload.events[-1]["time"]) / 1e9
+    for demand in text.demands:
+        at = demand.attempts[0].start_s if demand.attempts else start_s
+        if start_s - _APART_S <= at <= end_s + _APART_S:
+            continue
+        early, late = f"{start_s - at:.1f} s before the trace's first", f"{at - end_s:.1f} s after the trace's last"
+        side = early if at < start_s else late
+        raise KernelTextError(
+            f"{text.path}: demand {demand.tag} was made {side} event; the trace was cut off or belongs to another "
+            "recording: copy both files again"
+        )
 
 
 def kernel_of(system: System, workload: Workload, more: dict[str, Any]) -> KernelConfig:

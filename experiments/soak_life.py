@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -143,26 +144,36 @@ def census(mems: np.recarray) -> dict[str, int]:
     nr = int(mem["nr_pages"])
     zones = mem["zones"]
     free = zones["vm_stat"][:, ZoneStat.FREE_PAGES] + zones["pcp"]["nr"].sum(axis=1)
-    found = {f"free pages of zone {index}": int(pages) for index, pages in enumerate(free)}
     kinds = np.bincount(mem["page"]["kind"][:nr], minlength=len(PageKind))
-    for pfn in kept_by_buffer_heads(mem):  # up to 5.11 nothing but other buffers drives them out
+    kept = kept_by_cpus(mem)
+    for pfn in kept:
         free[mem["page"]["zone"][pfn]] += 1
         kinds[PageKind.FREE] += 1
         kinds[mem["page"]["kind"][pfn]] -= 1
+    found = {f"free pages of zone {index}": int(pages) for index, pages in enumerate(free)}
     found |= {f"{kind.name} pages": int(kinds[kind]) for kind in PageKind}
     found["references"] = int(mem["nr_pins"])
     found["used swap slots"] = int(mem["node"]["nr_swap_total"] - mem["node"]["nr_swap_free"])
-    found["pages on LRU lists"] = int(mem["lruvec"]["nr"].sum() + mem["lru_add"]["nr"].sum())
+    batched = {int(pfn) for batch in mem["lru_add"] for pfn in batch["pfn"][: batch["nr"]]}
+    found["pages on LRU lists"] = int(mem["lruvec"]["nr"].sum()) + len(batched - kept)
     found["dirty pages"] = int(mem["node"]["nr_dirty"] + mem["node"]["nr_writeback"])
     found["pages of buffers"] = int(mem["cma"]["nr_allocated"])
     found["isolated pageblocks"] = int(zones["nr_isolated_pageblocks"].sum())
     return found
 
 
-def kept_by_buffer_heads(mem: Any) -> set[int]:
-    """Pages of no file any more that only a CPU's buffer-head LRU keeps from being free."""
-    kept = {int(pfn) for lru in mem["bh_lru"] for pfn in lru["pfn"][: lru["nr"]]}
-    return {pfn for pfn in kept if mem["page"]["index"][pfn] == NO_PAGE}
+def kept_by_cpus(mem: Any) -> set[int]:
+    """Pages of nobody any more that only the CPUs' LRU batches and buffer-head LRUs keep from being free.
+
+    They are free when the batch is full or 16 other buffers were looked up; a contiguous allocation drains the batches,
+    since 5.12 the buffers too, but for GCMA's, which isolates nothing.
+    """
+    lists = [entry for name in ("lru_add", "lru_activate", "bh_lru") for entry in mem[name]]
+    listed = Counter(int(pfn) for entry in lists for pfn in entry["pfn"][: entry["nr"]])
+    buffers = Counter(int(pfn) for entry in mem["bh_lru"] for pfn in entry["pfn"][: entry["nr"]])
+    page = mem["page"]
+    nobodys = {pfn for pfn in listed if page["index"][pfn] == NO_PAGE and page["mapcount"][pfn] == 0}
+    return {pfn for pfn in nobodys if page["pincount"][pfn] == buffers[pfn] and page["kind"][pfn] != PageKind.FREE}
 
 
 def reproduction(life: Life, seed: int, ops: int, every: int, layout: str) -> str:

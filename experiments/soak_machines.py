@@ -35,10 +35,15 @@ LAYOUTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "tiny_blocks": ({"pageblock_order": 4}, {"cma_ratio": 2}),
     "large_blocks": ({"pageblock_order": 10}, {"cma_ratio": 2}),
     "no_swap": ({"zram_percent": 0}, {"cma_ratio": 2}),
+    "swap_disk": ({}, {"swap_backend": "disk", "cma_ratio": 2}),
+    "two_zones": ({"dma32_mb": 8}, {"cma_ratio": 2}),
+    "movable_zone": ({"movable_mb": 4}, {"cma_ratio": 2}),
+    "gcma": ({}, {"gcma": True, "lend": False}),
+    "balance": ({}, {"cma_balance": True, "cma_first_limit": 50}),
 }
 """What differs from a small machine under the defaults of its profile: in the machine, in the kernel."""
 
-_NUMBERS: dict[str, tuple[int, ...]] = {
+_NUMBERS: dict[str, tuple[int | None, ...]] = {
     "cma_ratio": (0, 2, 4),
     "boost_factor": (0, 15000),
     "migrate_passes": (1, 3, 10),
@@ -46,7 +51,16 @@ _NUMBERS: dict[str, tuple[int, ...]] = {
     "swappiness": (0, 60, 100, 200),
     "demand_tries": (1, 3, 5),
     "demand_retry_ms": (0, 10, 100),
+    "cma_alloc_retries": (0, 10),
+    "cma_alloc_retry_ms": (1, 100),
+    "cma_first_limit": (-1, 0, 50, 100),
     "dirty_expire_ms": (10, 30_000),
+    "pcp_scale_max": (0, 5),
+    "compaction_proactiveness": (0, 20, 100),
+    "cpu_contention_percent": (0, 300),
+    "catch_up_ms": (None, 10),
+    "lmk_available_permille": (0, 60),
+    "lmk_swap_free_permille": (0, 100),
 }
 """Numbers of a kernel that are drawn; its yes-or-no switches and choices all are."""
 _SIZES: dict[str, tuple[Any, ...]] = {
@@ -55,6 +69,8 @@ _SIZES: dict[str, tuple[Any, ...]] = {
     "zram_percent": (0, 5, 50, 100),
     "kernel_percent": (1, 4, 10),
     "highmem_mb": (0, 0, 4, 8),
+    "dma32_mb": (4096, 4096, 8),
+    "movable_mb": (0, 0, 4),
     "profile": ("v4_6", "v6_12"),
 }
 

@@ -33,7 +33,7 @@ class Op(IntEnum):
     runs; a first event may SPAWN it to give it its range of handles. value n > 0: only if it does not run (a launcher
     finds the app gone, killed by the machine); n tells the events of this start from those of others (COLD)."""
     FORK = 1
-    """Start `task` as a copy of task `value`; its range is `start .. start+nr-1`, `nr` as large as the parent's;
+    """Start `task` as a copy of task `value`; its range is `start .. start+nr-1`, `nr` at least the parent's;
     arg: Importance. Present pages are shared copy-on-write; swapped ones share their slot."""
     EXIT = 2
     """End `task`; frees all its virtual pages."""
@@ -91,13 +91,13 @@ class FileFlag(IntEnum):
     """The journal takes a reference on the buffers for `value` microseconds (FACTS B3, kernel fact 1)."""
     WRITABLE = 64
     """The file is open for writing."""
-    COLD = 512
-    """As TouchFlag.COLD."""
     UNMOVABLE = 128
     """With BDEV: not through the movable path: reads of the raw device, and with METADATA the superblock and group
     descriptors of ext4 (kernel fact 2). Nobody is asked where such a page goes; it is page cache all the same."""
-    METADATA = 512
+    METADATA = 256
     """With BDEV and UNMOVABLE: read by a file system (sb_bread_unmovable), so that a buffer-head LRU may hold it."""
+    COLD = 512
+    """As TouchFlag.COLD."""
 
 
 class PinFlag(IntEnum):

@@ -46,8 +46,8 @@ def kswapd_share(mem, ns):
     """Time on a CPU that kswapd gets while `ns` pass: all of it while a CPU is free, else its fair share among the
     tasks that want to run. Linux: kernel/sched/fair.c; kswapd runs at the weight of an ordinary task.
     """
-    wanting = run_queue(mem) + 1
-    return ns if wanting <= mem.kernel.nr_cpus else ns * mem.kernel.nr_cpus // wanting
+    wanting = max(run_queue(mem), mem.kernel.nr_cpus)
+    return ns * mem.kernel.nr_cpus // wanting
 
 
 @jit

@@ -81,10 +81,13 @@ def release_hand(mem, cpu, hand):
 
 @jit
 def run_queue(mem):
-    """Tasks that run or wait for a CPU. Model: the backlog of events in time, divided by what one takes."""
+    """Tasks that run or wait for a CPU, kswapd and the caller of cma_alloc() among them.
+
+    Model: of the others, the backlog of events in time, divided by what one takes.
+    """
     node = mem.node
     waiting = node.run_lag_ns // max(node.run_mean_ns, 1000)
-    return min(waiting + mem.cursor.begun, RUN_QUEUE_MAX)
+    return min(waiting + mem.cursor.begun, RUN_QUEUE_MAX) + node.kswapd_awake + (mem.contig.slot >= 0)
 
 
 @jit

@@ -230,6 +230,7 @@ node = np.dtype(
         ("cleancache", "i4"),  # list head: pages of the cleancache, newest first
         ("nr_cleancache", "i8"),
         ("compact_result", "i8"),  # of the latest direct compaction
+        ("lmkd_next_ns", "i8"),  # when the killer in user space looks again
     ],
     align=True,
 )

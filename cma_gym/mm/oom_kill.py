@@ -18,6 +18,9 @@ from cma_gym.mm.zonelist import nr_free_cma, nr_free_pages
 
 DEATH_PENDING_NS = 1_000_000_000
 """Linux: lowmem_deathpending_timeout, HZ."""
+LMKD_PERIOD_NS = 250_000_000
+"""How often the killer in user space looks. Source: the recorded guest's is its launcher (where a start follows a kill,
+it comes 1-5 ms after the victim's exit), which acts every 0.1-0.4 s."""
 
 
 @jit
@@ -63,9 +66,12 @@ def si_mem_available(mem):
 def lmkd_poll(mem):
     """Mark the task used longest ago when little memory is available or swap is nearly full.
 
-    Model: a killer in user space that reads /proc/meminfo, as the recorded guest's; it looks whenever memory is being
-    reclaimed, since only then can either be true.
+    Model: a killer in user space that reads /proc/meminfo, as the recorded guest's; it looks once in a while, and only
+    when memory is being reclaimed, since only then can either be true.
     """
+    if mem.clock < mem.node.lmkd_next_ns:
+        return
+    mem.node.lmkd_next_ns = mem.clock + LMKD_PERIOD_NS
     swap_full = mem.node.nr_swap_free < mem.kernel.lmk_swap_free
     if swap_full or si_mem_available(mem) < mem.kernel.lmk_available:
         mem.node.pending_kill = select_victim(mem, 0, mem.cursor.task)

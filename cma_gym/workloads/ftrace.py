@@ -48,7 +48,7 @@ def prepare() -> float:
     books = follow(books, records)
     rehash_pages(books.page_slot, books.page_slot[:0])
     rehash_files(books.file_slot, books.file_slot[:0])
-    lay_out(build(books), np.zeros(0, event_dtype))
+    lay_out(build(books, Told()), np.zeros(0, event_dtype))
     return time.perf_counter() - began
 
 
@@ -116,7 +116,7 @@ def _demand(
         wanted = demand_events_of(text, finder.demands, start_ns, end_ns)
     more = np.concatenate([wanted, np.zeros(1, event_dtype)])
     more[-1]["time"], more[-1]["op"] = end_ns, Op.TICK
-    plan = build(books, Told() if text is None or seeded is None else told(text, seeded))
+    plan = build(books, Told() if text is None or seeded is None else told(text, seeded, books, start_ns))
     layout = lay_out(plan, more)
     if text is None or seeded is None:
         return layout, None, layout.nr_fpages

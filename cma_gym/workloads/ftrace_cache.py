@@ -130,8 +130,8 @@ def cache_delete(books, record, thread):
     for i in range(np.int64(1) << record.order):
         pfn = record.pfn + i
         ident = np.int64(books.frame[pfn] >> 1) - 1
-        if thread.cma and not thread.reclaim and is_block_device(record.dev, record.ino, _ZERO):
-            books.state[0].counts[Count.BDEV_PASSED] += 1
+        if thread.cma and not thread.reclaim and ident >= 0 and books.life[ident].kind == Kind.BDEV:
+            books.state[0].counts[Count.BDEV_PASSED] += books.life[ident].mark & Mark.MOVABLE != 0
         fpage = find_fpage(books, record.dev, record.ino, record.index + i, _ONLY_FIND)
         if fpage >= 0:
             _uncache_named(books, pfn, ident, fpage, evicted)

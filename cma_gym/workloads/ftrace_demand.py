@@ -393,7 +393,7 @@ def _build(plan, actions):
         _flush(plan, slot)
 
 
-def build(books: Books, told: Told = Told()) -> Plan:
+def build(books: Books, told: Told) -> Plan:
     """The demand behind what identity found; tasks are numbered as in the books, virtual pages from 0 in each task."""
     plan = new_plan(books, told)
     _build(plan, books.action[: int(books.state[0]["nr_actions"])])

@@ -1,10 +1,11 @@
-"""References that devices held: a stock trace has no event for them, but the kernel counts those of FOLL_PIN.
+"""References that devices and slow readers held: a stock trace has no event for them, but the kernel counts them.
 
-Pages pinned at a moment are those acquired and not yet released (nr_foll_pin_* of START, SNAPs and STOP); how long a
-pin lasts on average follows from that and from the rate of new ones (Little's law). Assumptions: between two counts the
-number changes evenly; pins lie on buffers of up to BUFFER_PAGES neighbouring pages, on any task's anonymous memory
-alike; all pins of an interval last equally long. Long-term pins, which are moved out of the area, are counted with
-the others.
+How many anonymous pages are held at a moment follows from the census before a demand: those of the area with more
+references than mappings, as there are more of all anonymous pages than lie in the area; where the area has next to no
+anonymous memory, or there was no census, those of FOLL_PIN acquired and not yet released (nr_foll_pin_*; long-term
+pins, which are moved out of the area, are counted with the others). Assumptions: between two counts the number changes
+evenly; held pages are buffers of up to BUFFER_PAGES neighbouring pages, on any task's anonymous memory alike; each is
+held for HOLD_NS, TURNS of them in turn.
 """
 
 from __future__ import annotations
@@ -15,44 +16,60 @@ from cma_gym.machine.events import PIN_HOLDER_SHIFT, Op, event_dtype
 from cma_gym.mm.mmzone import Holder
 from cma_gym.workloads.ftrace_kinds import KERNEL_TASK, NOBODY_TASK
 from cma_gym.workloads.ftrace_layout import Layout
-from cma_gym.workloads.kernel_text import KernelText
+from cma_gym.workloads.kernel_text import KernelText, Snap
 
 BUFFER_PAGES = 512
 """Largest buffer that is pinned at once. Assumption: 2 MB."""
-FEWEST_PAGES = 32
-"""Fewer pinned pages are a system call caught in the act, of a microsecond's length."""
-_SHORTEST_NS = 1_000_000
+HOLD_NS = 500_000_000
+"""How long a buffer is held. Assumption: drivers of the recorded guest hold pages for 50-950 ms, its slow readers for
+0.2-1.7 s (the recordings' description). The rate of FOLL_PIN tells no more than a lower bound: direct I/O that holds
+pages for moments only is counted with the others."""
+TURNS = 4
+"""Buffers that are held at a time, at least."""
+LRU_BATCH = 31
+"""Pages that a CPU's LRU batch refers to: so many extra references mean nothing. Linux: PAGEVEC_SIZE, 6.10 and later"""
+_CENSUS_PERCENT = 5
+"""Share of the area that must be anonymous for its census to tell of all anonymous memory [%]."""
 _SPREAD = 0x9E3779B1
 """Multiplying by it (2**32 divided by the golden ratio) spreads consecutive numbers evenly."""
 
 
-def pin_counts(text: KernelText, start_ns: int, end_ns: int) -> list[tuple[int, int, int]]:
-    """(time from the start of the recording [ns], pages pinned so far, released so far) wherever the kernel told."""
-    states = [(0, text.start.vmstat)]
-    states += [(int(snap.time_s * 1e9) - start_ns, snap.vmstat) for snap in text.snaps()]
-    states += [(end_ns, text.stop.vmstat)]
-    names = ("nr_foll_pin_acquired", "nr_foll_pin_released")
-    return [
-        (min(max(time, 0), end_ns), vmstat[names[0]], vmstat.get(names[1], 0))
-        for time, vmstat in states
-        if names[0] in vmstat
-    ]
+def held_pages(text: KernelText, start_ns: int, end_ns: int) -> list[tuple[int, int]]:
+    """(time from the start of the recording [ns], anonymous pages held) wherever the kernel told."""
+    fewest = LRU_BATCH * text.boot.number("ncpu", 2)
+    found = [(0, _pinned(text.start.vmstat))]
+    for snap in text.snaps():
+        held = _census(snap, fewest)
+        found.append((int(snap.time_s * 1e9) - start_ns, _pinned(snap.vmstat) if held < 0 else held))
+    found.append((end_ns, _pinned(text.stop.vmstat)))
+    return [(min(max(time, 0), end_ns), held if held > fewest else 0) for time, held in found]
+
+
+def _pinned(vmstat: dict[str, int]) -> int:
+    return vmstat.get("nr_foll_pin_acquired", 0) - vmstat.get("nr_foll_pin_released", 0)
+
+
+def _census(snap: Snap, fewest: int) -> int:
+    """Held anonymous pages by the census of the area; -1 if it does not tell. The journal's pages are block device."""
+    scan = snap.scan
+    anon = scan.get("anon", 0)
+    if "extra" not in scan or 100 * anon < _CENSUS_PERCENT * scan.get("count", 0):
+        return -1
+    extra = max(0, scan["extra"] - scan.get("bdev", 0))
+    if extra <= fewest:
+        return 0
+    return extra * max(snap.vmstat.get("nr_anon_pages", anon), anon) // anon
 
 
 def with_pins(text: KernelText, layout: Layout, start_ns: int, end_ns: int) -> np.ndarray:
     """The events of a workload, and the pins that the kernel counted."""
     lives = _lives(layout, end_ns)
-    counts = pin_counts(text, start_ns, end_ns)
+    counts = held_pages(text, start_ns, end_ns)
     pins: list[tuple[int, ...]] = []
-    for before, after in zip(counts, counts[1:], strict=False):
-        held = before[1] - before[2], after[1] - after[2]
-        acquired, span = after[1] - before[1], after[0] - before[0]
-        if max(held) < FEWEST_PAGES or acquired <= 0 or span <= 0:
-            continue
-        hold = min(max(span * sum(held) // (2 * acquired), _SHORTEST_NS), span)
-        for time in range(before[0], after[0], hold):
-            wanted = held[0] + (held[1] - held[0]) * (time - before[0]) // span
-            pins += _pins(lives, time, wanted, hold, len(pins))
+    for (begin, before), (end, after) in zip(counts, counts[1:], strict=False):
+        for time in range(begin, end, HOLD_NS // TURNS):
+            wanted = before + (after - before) * (time - begin) // (end - begin)
+            pins += _pins(lives, time, wanted // TURNS, min(HOLD_NS, end_ns - time), len(pins))
     events = np.concatenate([layout.events, np.array(pins, event_dtype)])
     return events[np.argsort(events["time"], kind="stable")]
 

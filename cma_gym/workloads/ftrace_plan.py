@@ -109,7 +109,11 @@ class Told(NamedTuple):
     nr_placed: int = 0
     """Lives, the first ones, whose place at the start is known."""
     refused: int = 0
-    """Block-device pages that refused to move for a contiguous allocation."""
+    """Block-device pages that refused to move for demands that went through the area."""
+    census: int = 0
+    """Block-device pages in the area before those demands."""
+    held: tuple[int, ...] = ()
+    """Lives of the pages that refused any demand, as far as they could be told."""
     maps_files: bool = False
     """Files are mapped, not only read and written."""
 
@@ -142,7 +146,7 @@ def new_plan(books: Books, told: Told) -> Plan:
         fpage=fpage.view(np.recarray),
         task=books.task[:nr_tasks],
         placed=np.full(told.nr_placed, NONE, np.int32),
-        hold=journal_holds(books, nr_lives, held_share(books, told.refused)),
+        hold=journal_holds(books, nr_lives, held_share(books, told.refused, told.census), told.held),
         maps=mapping_tasks(books, nr_tasks) if told.maps_files else np.zeros(nr_tasks, np.bool_),
         at=np.zeros(int(most.sum()) + 1, np.int32),
     )
@@ -165,23 +169,24 @@ def mapping_tasks(books: Books, nr_tasks: int) -> np.ndarray:
     return maps
 
 
-def held_share(books: Books, refused: int) -> float:
+def held_share(books: Books, refused: int, census: int) -> float:
     """Share of the block-device pages that the journal holds: of those that contiguous allocations met.
 
-    A page that refused was held, one that was moved or dropped was not. Where hardly any was met, all are taken to be
-    held until the next commit (assumption).
+    A page that refused was held, one that was moved or dropped was not; nor one that a census found before and that was
+    gone when its turn came. Where hardly any was met, all are taken to be held until the next commit (assumption).
     """
-    met = int(books.state[0]["counts"][Count.BDEV_PASSED]) + refused
+    met = max(int(books.state[0]["counts"][Count.BDEV_PASSED]) + refused, census)
     return refused / met if refused > 0 and met >= FEWEST_MET else 1.0
 
 
-def journal_holds(books: Books, nr_lives: int, share: float) -> np.ndarray:
+def journal_holds(books: Books, nr_lives: int, share: float, seen: tuple[int, ...] = ()) -> np.ndarray:
     """How long the journal holds each block-device page that is read [us].
 
     Assumption: it holds what is read while files are being written, that is within a commit interval of a page that was
     allocated by a write; until the next commit, at most. Where the recorded kernel reclaimed or moved the page before,
     nobody held it any more. Without writes nothing is held. Where only a share is held, it is spread evenly, and held
-    until its blocks are written back, which is what removes a page from the journal's checkpoint list.
+    until its blocks are written back, which is what removes a page from the journal's checkpoint list; as are the pages
+    that were `seen` to refuse.
     """
     actions = books.action[: int(books.state[0]["nr_actions"])]
     cached = actions[actions["code"] == Code.CACHE]
@@ -193,8 +198,11 @@ def journal_holds(books: Books, nr_lives: int, share: float) -> np.ndarray:
     end[let_go["id"]] = let_go["time"]
     after = np.searchsorted(writes, read["time"] - COMMIT_NS)
     beside = np.append(writes, np.iinfo(np.int64).max)[after] <= read["time"] + COMMIT_NS
-    turn = np.arange(len(read))
-    beside &= np.floor((turn + 1) * share) > np.floor(turn * share)
+    known = np.isin(read["id"], seen)
+    rest = max(0.0, share * len(read) - known.sum()) / max(1, np.count_nonzero(~known))
+    turn = np.cumsum(~known)
+    beside &= np.floor(turn * rest) > np.floor((turn - 1) * rest)
+    beside |= known
     hold = np.zeros(nr_lives, np.int32)
     longest = COMMIT_NS if share == 1.0 else WRITEBACK_NS
     lasts = np.clip(end[read["id"]] - read["time"], 1000, longest) // 1000

@@ -167,21 +167,48 @@ def text_beside(trace: str | os.PathLike[str]) -> Path:
     return beside
 
 
-def told(text: KernelText, seeded: Seed) -> Told:
-    """What the second pass needs to know of the text."""
-    met = {
-        (demand.tag, pfn)
+def told(text: KernelText, seeded: Seed, books: Books, start_ns: int) -> Told:
+    """What the second pass needs to know of the text.
+
+    Args:
+        text: what the kernel said.
+        seeded: what `seed` returned.
+        books: after the whole recording was followed.
+        start_ns: time of the recording's first event, on the clock of the text's times [ns].
+    """
+    refused = {
+        (demand.tag, pfn): int(attempt.end_s * 1e9) - start_ns
         for demand in text.demands
         for attempt in demand.attempts
         for kind, pfn in attempt.refused
         if kind == "bdev"
     }
+    # A whole-area attempt stops at the first page that refuses, so that it meets few of those in the area.
+    through = [demand for demand in text.demands if demand.attempts and (demand.ok or not demand.whole)]
+    tags = {demand.tag for demand in through or text.demands}
+    census = sum(demand.snap.scan.get("bdev", 0) for demand in through)
+    nr_refused = sum(tag in tags for tag, _ in refused)
     states = [snap.vmstat for snap in text.snaps()] + [text.stop.vmstat]
     shares = [
-        (state.get("nr_mapped", 0) - state.get("nr_shmem", 0)) / max(1, state.get("nr_file_pages", 0))
+        (state.get("nr_mapped", 0) - state.get("nr_shmem", 0)) / state["nr_file_pages"]
         for state in states
+        if state.get("nr_file_pages", 0) > 0
     ]
-    return Told(len(seeded.pfn), len(met), max(shares) > MAPPED_AT_LEAST)
+    held = _lives_at(books, [(pfn, time) for (_, pfn), time in refused.items()])
+    return Told(len(seeded.pfn), nr_refused, census, held, max(shares, default=0.0) > MAPPED_AT_LEAST)
+
+
+def _lives_at(books: Books, places: list[tuple[int, int]]) -> tuple[int, ...]:
+    """Block-device pages that entered the cache last in these frames before these times, as far as they are known."""
+    actions = books.action[: int(books.state[0]["nr_actions"])]
+    cached = actions[actions["code"] == Code.CACHE]
+    cached = cached[books.life["kind"][cached["id"]] == Kind.BDEV]
+    pfns = books.life["pfn"][cached["id"]]
+    found: set[int] = set()
+    for pfn, time in places:
+        there = cached["id"][(pfns == pfn) & (cached["time"] <= time)]
+        found.update(int(ident) for ident in there[-1:])
+    return tuple(sorted(found))
 
 
 def start_state(text: KernelText, seeded: Seed, books: Books, plan: Plan, layout: Layout) -> tuple[StartState, int]:

@@ -1,5 +1,7 @@
 """The programs of the guest that the recordings and the measured ranking come from."""
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from cma_gym.workloads.parts.camera import Camera
@@ -11,9 +13,19 @@ from cma_gym.workloads.parts.small_files import SmallFiles
 from cma_gym.workloads.registry import family
 from cma_gym.workloads.scenario import Scenario
 
-DEMANDS = Camera(warmup_s=6, count=8, gap_s=2.1, hold_s=0.3, app_percent=0, align_order=9)
-"""Demands of the guest's driver: the first after some 6 s of apps, then one 1.3 s after the end of the last (measured:
-column t_s). Here they come at a steady pace, of the faster policies."""
+
+class Driver(Camera):
+    """The guest's driver: one demand after the other, each some time after the last has ended.
+
+    Here they come at a steady pace; a demand that takes longer than its gap runs into the next.
+    """
+
+    jitter: ClassVar[float] = 0.1
+
+
+DEMANDS = Driver(warmup_s=6, count=8, gap_s=2.5, hold_s=0.3, app_percent=0, align_order=9)
+"""The first demand after some 6 s of apps, then one 1.3 s after the end of the last (measured: column t_s); so a pace
+that leaves 1.9 s for a demand and 0.3 s for holding it."""
 INIT = System(heap_percent=0.85, locked_percent=0.81, file_percent=0.5, period_s=1)
 """The guest's init: 1063 locked pages (nr_mlock), and some 600 of its file."""
 
@@ -22,7 +34,7 @@ INIT = System(heap_percent=0.85, locked_percent=0.81, file_percent=0.5, period_s
 class Guest(Scenario):
     """The guest of the recordings: apps under a killer in user space; the scenario files add its other programs."""
 
-    camera: Camera = DEMANDS
+    camera: Driver = DEMANDS
     apps: GuestApps = GuestApps()
     system: System = INIT
     kernel_memory: KernelMemory = KernelMemory(peak_percent=0.5)

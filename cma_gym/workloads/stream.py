@@ -124,9 +124,10 @@ class Stream:
         self.one(time, Op.SPAWN, task.number, task.start, nr, importance)
         return task
 
-    def fork(self, time: int, parent: Task, importance: Importance) -> Task:
-        """Start a task as a copy of `parent`, with a range as large as the parent's."""
-        task = Task(self.tasks.take(1), self.vpages.take(parent.nr), parent.nr)
+    def fork(self, time: int, parent: Task, importance: Importance, more: int = 0) -> Task:
+        """Start a task as a copy of `parent`, whose range has room for `more` pages behind the parent's."""
+        nr = parent.nr + more
+        task = Task(self.tasks.take(1), self.vpages.take(nr), nr)
         self.one(time, Op.FORK, task.number, task.start, task.nr, importance, parent.number)
         return task
 

@@ -12,6 +12,8 @@ from experiments.__main__ import main
 from experiments.config import ConfigError
 from experiments.measured import SYSTEMS, Demand, read_measured, scenario
 from experiments.rank_order import POOLED, distinct_pairs, fisher_exact, labels, rank_correlation
+from experiments.rank_page import section
+from experiments.rank_tables import volume_table
 from experiments.rank_tradeoff import trade_off
 
 HEADER = "policy,workload,seed,ram_mb,cma_mb,kind,ok,first_try_ok,total_ms,cma_free,vm_pswpout"
@@ -77,6 +79,23 @@ def test_swapping_is_compared_by_runs() -> None:
     assert signs["never_swaps"].measured == pytest.approx(2.1)
 
 
+def test_the_page_tells_the_verdict_the_pairs_and_the_volumes() -> None:
+    measured = demands(0, 1, 10, vm_pswpout=10.0) + demands(3, 9, 10, vm_pswpout=20.0)
+    model = demands(0, 4, 6, vm_pswpout=12.0) + demands(3, 4, 6, vm_pswpout=15.0)
+    pairs, signs = distinct_pairs(measured, model), trade_off(measured, model)
+    text = section(measured, model, pairs, signs)
+    assert "- 0 of 2 pairs in the measured order (0.0%, aim 90%)" in text
+    assert "| 3 page_cache_only | 90 / 67 | 90 / 67 |" in text
+    assert "| apps | first | 3 page_cache_only | 0 half_and_half | 9/10 | 1/10 |" in text
+    assert "Volumes" in text
+
+
+def test_volumes_are_shown_where_both_sides_have_them() -> None:
+    counts = {"vm_pswpout": 10.0, "vm_pswpin": 4.0, "vm_workingset_refault_file": 5.0}
+    both = demands(0, 1, 2, **counts) + demands(3, 1, 2, vm_pswpout=9.0)
+    assert volume_table(both, both)[1] == [["apps 0 half_and_half", "10 / 10", "4 / 4", "5 / 5"]]
+
+
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
@@ -110,10 +129,13 @@ def test_the_verb_on_a_small_file(tmp_path: Path, capsys: pytest.CaptureFixture[
     rows = [f"{policy},meta,1,512,128,whole,{ok},{ok},50,100,1000" for policy, ok in ((2, 0), (6, 1)) for _ in range(6)]
     path, figures = tmp_path / "m.csv", tmp_path / "f.json"
     path.write_text("\n".join([HEADER, *rows]) + "\n")
+    page = tmp_path / "page.md"
     words = ["rank", "--measured", str(path), "--seeds", "1:2", "--jobs", "1", "--json", str(figures)]
+    words += ["--markdown", str(page)]
     assert main(words) == 0
     said = capsys.readouterr().out
     assert "2 of 2 pairs in the measured order" in said
+    assert "2 of 2 pairs in the measured order (100.0%, aim 90%)" in page.read_text()
     content = json.loads(figures.read_text())
     assert set(content) == {
         "cells",

@@ -97,6 +97,38 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str], policy: in
     assert f"policy {policy}" in shown
 
 
+def test_several_recordings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    traces = []
+    for name, policy in (("one", 0), ("two", 6)):
+        traces.append(str(tmp_path / f"{name}.ftrace"))
+        (tmp_path / f"{name}.ftrace").write_text(drawn().text())
+        (tmp_path / f"{name}.kernel.txt").write_text(kernel_text(boot=f"policy={policy} ncpu=2"))
+    out, page = tmp_path / "both.json", tmp_path / "fidelity.md"
+    assert main(["replay", *traces, "--json", str(out), "--markdown", str(page)]) == 0
+    facts = json.loads(out.read_text())
+    assert [one["recording"]["name"] for one in facts["recordings"]] == ["one", "two"]
+    alike = [one["verdicts"][0]["value"] for one in facts["recordings"]]
+    assert facts["first_try"] == pytest.approx(sum(alike) / 2)  # both have two demands
+    assert "All recordings" in capsys.readouterr().out
+    written = page.read_text()
+    assert "## Recordings" in written
+    assert written.count("### ") == 2
+    assert f"{2 * sum(alike):.0f} of 4" in written
+    assert main(["replay", *traces, "--kernel-text", "x"]) == 2
+    assert "--kernel-text names one file" in capsys.readouterr().err
+
+
+def test_a_trace_that_ends_before_a_demand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trace = tmp_path / "phone.ftrace"
+    (tmp_path / "phone.kernel.txt").write_text(kernel_text())
+    trace.write_text(Drawing().alloc(0x400).alloc(0x401).text())
+    assert main(["replay", str(trace)]) == 2
+    assert "demand P1 was made" in capsys.readouterr().err
+    trace.write_text(Drawing().wait(9000).alloc(0x400).alloc(0x401).text())
+    assert main(["replay", str(trace)]) == 2
+    assert "before the trace's first event" in capsys.readouterr().err
+
+
 def test_what_is_missing_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trace = tmp_path / "phone.ftrace"
     trace.write_text(drawn().text())

@@ -16,19 +16,23 @@ from cma_gym.machine.machine import Result, run
 from cma_gym.machine.spec import MachineSpec
 from cma_gym.mm.mmzone import VmEvent
 from cma_gym.policies.registry import System, systems
-from cma_gym.workloads.registry import generate
+from cma_gym.workloads.parts.camera import Camera
+from cma_gym.workloads.registry import generate, parse
 from cma_gym.workloads.workload import Workload
 
 PATH = Path(__file__).with_name("golden.json")
 SPEC = MachineSpec(ram_mb=16, cma_mb=4, pageblock_order=6)
 CAMERA = {"warmup_s": 4, "count": 3, "gap_s": 4}
 """16 simulated seconds with three demands."""
+REQUESTS = {"first_s": 4, "every_s": 4, "count": 3, "sizes_pages": (64, 256), "length_s": 16}
+"""As many, where buffers are asked for as in published tables."""
 SEEDS = {"phone": 11, "pinning": 12}
 
 
 def workload(family: str, seed: int) -> Workload:
     """A short workload of a family for the smallest machine."""
-    return generate({"family": family, "camera": CAMERA}, SPEC, seed)
+    asks = CAMERA if isinstance(parse({"family": family}).camera, Camera) else REQUESTS
+    return generate({"family": family, "camera": asks}, SPEC, seed)
 
 
 def run_system(system: System, stream: Workload, profile: str = "v6_12") -> Result:

@@ -17,6 +17,7 @@ from cma_gym.mm.mmzone import (
     VmEvent,
     ZoneStat,
 )
+from cma_gym.mm.oom_kill import LMKD_PERIOD_NS
 from cma_gym.mm.swap import ZS_OBJECTS, size_class
 
 MOVABLE = int(MigrateType.MOVABLE)
@@ -388,6 +389,19 @@ def test_a_killer_in_user_space_acts_when_swap_is_nearly_full(free, victim):
     m.mem["kernel"]["lmk_swap_free"] = free
     m.do(Do.LOWMEM_SCAN)
     assert m.mem["node"]["pending_kill"] == victim
+
+
+def test_a_killer_in_user_space_looks_once_in_a_while():
+    m = low_on_memory()
+    m.mem["kernel"]["lmk_available"] = 13
+    m.do(Do.LOWMEM_SCAN)
+    m.mem["node"]["pending_kill"] = NO_TASK
+    m.mem["clock"] += LMKD_PERIOD_NS - 1
+    m.do(Do.LOWMEM_SCAN)
+    assert m.mem["node"]["pending_kill"] == NO_TASK
+    m.mem["clock"] += 1
+    m.do(Do.LOWMEM_SCAN)
+    assert m.mem["node"]["pending_kill"] == 2
 
 
 def test_a_start_on_condition_starts_what_was_killed_and_its_cold_part_happens_only_then():

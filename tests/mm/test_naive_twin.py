@@ -91,8 +91,8 @@ def test_the_naive_twin_agrees(seed, profile):
 
 def short_trace() -> None:
     """What a broken core is shown to (mutations.py)."""
-    for seed in range(4):
-        trace = Trace(seed, ratio=(2, 0)[seed % 2])
+    for seed in range(6):
+        trace = Trace(seed, (2, 0)[seed % 2], "v4_6" if seed > 3 else "v6_12")
         for _ in range(150):
             choice = int(trace.rng.choice(4, p=(0.62, 0.22, 0.1, 0.06)))
             (trace.alloc, trace.free, trace.cma_alloc, trace.cma_release)[choice]()

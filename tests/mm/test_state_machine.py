@@ -14,7 +14,7 @@ from tiny import EACH, MS, Do, Tiny
 from cma_gym.machine.events import FileFlag, KallocFlag, Op, PinFlag, event_dtype
 from cma_gym.mm.mmzone import Holder, VmEvent
 from cma_gym.mm.validate import Violation
-from experiments.soak_life import kept_by_buffer_heads
+from experiments.soak_life import kept_by_cpus
 
 UNJITTED = bool(numba.config.DISABLE_JIT)
 TASKS = 5
@@ -141,7 +141,7 @@ class Life(RuleBasedStateMachine):
         m.do(Do.DRAIN_LRU)
         m.validate()
         left = m.kinds()
-        held = int(m.mem["cma"]["nr_allocated"]) + len(kept_by_buffer_heads(m.mem))
+        held = int(m.mem["cma"]["nr_allocated"]) + len(kept_by_cpus(m.mem))
         assert left.get("k", 0) == 20 and sum(left.values()) == 20 + held, f"pages were lost: {left}"
         assert m.events(VmEvent.PIN_LOST) == 0 or m.mem["nr_pins"] == 0
 

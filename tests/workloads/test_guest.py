@@ -35,6 +35,7 @@ def test_scenarios_are_sane_and_repeatable(path: Path) -> None:
     demands = workload.events[workload.events["op"] == Op.DEMAND]
     assert demands["value"].tolist() == [1, 9] * 4
     assert demands["time"][0] >= 6e9
+    assert np.diff(demands["time"]).min() > 2.2e9, "a demand of the usual length has ended before the next one"
 
 
 @pytest.mark.parametrize("name", ["stream", "meta", "pin", "kmem"])
@@ -60,3 +61,27 @@ def test_a_start_on_condition_has_a_number_of_its_own() -> None:
     assert set(cold["value"]) <= set(starts["value"])
     by_number = dict(zip(starts["value"].tolist(), starts["task"].tolist(), strict=True))
     assert [by_number[value] for value in cold["value"].tolist()] == cold["task"].tolist()
+
+
+def test_a_launch_forks_from_the_launcher_and_has_room_for_its_heap() -> None:
+    events = made(FILES[0]).events
+    forks = events[events["op"] == Op.FORK]
+    assert len(set(forks["value"])) == 1 and len(forks) >= 10
+    parent = events[(events["op"] == Op.SPAWN) & (events["task"] == forks["value"][0])][0]
+    assert (forks["nr"] > 10 * parent["nr"]).all()
+
+
+def test_raw_reads_are_unmovable_page_cache_and_metadata_is_held_by_the_journal_once_at_a_time() -> None:
+    events = made(next(path for path in FILES if path.stem == "meta_512m")).events
+    files = events[events["op"] == Op.FILE]
+    raw = FileFlag.BDEV | FileFlag.UNMOVABLE
+    read = files[files["arg"] == raw]
+    seconds = events["time"][-1] / 1e9
+    assert read["nr"].sum() / seconds == pytest.approx(0.0056 * 131_072, rel=0.02)
+    descriptor = files[files["arg"] & FileFlag.METADATA != 0]
+    assert len(set(descriptor["start"])) == 1 and (descriptor["arg"] & raw == raw).all()
+    held = files[files["arg"] & FileFlag.JOURNAL != 0]
+    for page in set(held["start"].tolist()):
+        mine = held[held["start"] == page]
+        ends = mine["time"] + mine["value"].astype(np.int64) * 1000
+        assert (mine["time"][1:] >= ends[:-1]).all()

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from drawn_kernel import AREA, AREA_PAGES, BLOCK, PAGES, USED, buddies, kernel_text, page_map
-from drawn_trace import COPY, Drawing, events_of, told
+from drawn_trace import BDEV, COPY, GETBLK, WRITE, Drawing, events_of, told
 
 from cma_gym.machine.boot_state import boot_from, free_blocks, free_pages_of
-from cma_gym.machine.events import Op
+from cma_gym.machine.events import FileFlag, Op
 from cma_gym.machine.kernel import KernelConfig
 from cma_gym.machine.machine import new_machines
 from cma_gym.mm.mmzone import NO_ENTRY, Lru, PageFlag, PageKind, ZoneType
@@ -17,6 +17,8 @@ from cma_gym.workloads.ftrace import import_trace
 from cma_gym.workloads.ftrace_report import TraceReport
 from cma_gym.workloads.kernel_text import KernelTextError, read_kernel_text
 from cma_gym.workloads.workload import Workload, load, save
+
+INODE = 0xFE00000
 
 
 def imported(folder: Path, drawing: Drawing, text: str = "") -> tuple[Workload, TraceReport]:
@@ -127,6 +129,60 @@ def test_pages_in_swap_find_an_owner(tmp_path: Path) -> None:
     assert mem["node"]["nr_swap_total"] - mem["node"]["nr_swap_free"] == 5
     # Expect one of them to be given up for the copy, whose owner it turns out to have been.
     assert len(events_of(workload, Op.UNMAP)) == 1
+
+
+def readers() -> Drawing:
+    """Task 100 fills memory and reads a file; task 200 only reads; and task 100 writes, too."""
+    drawing = Drawing()
+    for page in range(4):
+        drawing.alloc(0x400 + page).read(0x480 + page, page).wait(5)
+    for page in range(8):
+        drawing.read(0x4A0 + page, page, pid=200, ino=0xF).wait(5)
+    return drawing.alloc(0x4C0, WRITE).add(0x4C0, 0, ino=0x10)
+
+
+def test_a_task_with_memory_of_its_own_maps_the_files_it_reads(tmp_path: Path) -> None:
+    mapping = kernel_text().replace("VMSTAT", "VMSTAT nr_mapped=90 nr_file_pages=100")
+    workload, _ = imported(tmp_path, readers(), mapping)
+    args = [int(event["arg"]) for event in events_of(workload, Op.FILE)]
+    assert args == [FileFlag.MAPPED] * 4 + [0] * 8 + [FileFlag.WRITE]
+
+
+def test_where_hardly_anything_is_mapped_nobody_maps_files(tmp_path: Path) -> None:
+    text = kernel_text().replace("VMSTAT", "VMSTAT nr_mapped=1 nr_file_pages=100")
+    workload, _ = imported(tmp_path, readers(), text)
+    assert not (events_of(workload, Op.FILE)["arg"] & FileFlag.MAPPED).any()
+
+
+def metadata() -> Drawing:
+    """A written file, and thirty pages of metadata, of which a contiguous allocation drops nine."""
+    drawing = Drawing().alloc(0x4C0, WRITE).add(0x4C0, 0)
+    for page in range(30):
+        drawing.alloc(0xA00 + page, GETBLK).add(0xA00 + page, page, dev=BDEV, ino=INODE)
+    drawing.wait(100).cma_start(AREA_PAGES)
+    for page in range(9):
+        drawing.remove(0xA00 + page, page, pid=50, dev=BDEV, ino=INODE).free(0xA00 + page, pid=50)
+    return drawing.cma_finish(0, AREA_PAGES, error=-16)
+
+
+def test_the_journal_holds_the_share_that_contiguous_allocation_met(tmp_path: Path) -> None:
+    attempt = "FAIL W0 # stage=M err=-16 total=1 kept=1\n"
+    refused = "".join(f"FAIL W0 {pfn} bdev m refs=3\n" for pfn in (2580, 2581, 2582, 2582))
+    workload, report = imported(tmp_path, metadata(), kernel_text().replace(attempt, attempt + refused))
+    assert report.counts["bdev_passed"] == 9
+    held = events_of(workload, Op.FILE)["arg"][1:] & FileFlag.JOURNAL != 0
+    seen = [20, 21, 22]
+    assert held[seen].all()
+    assert np.count_nonzero(np.delete(held, seen)) == pytest.approx(30 * 3 / 12 - 3, abs=1)
+    census = kernel_text().replace(attempt, attempt + refused).replace("dirty=3", "bdev=15 dirty=3")
+    workload, _ = imported(tmp_path, metadata(), census)  # two demands went through the area, past 15 pages each
+    held = events_of(workload, Op.FILE)["arg"][1:] & FileFlag.JOURNAL != 0
+    assert np.count_nonzero(np.delete(held, seen)) == 0
+
+
+def test_where_nothing_refused_the_journal_may_hold_everything(tmp_path: Path) -> None:
+    workload, _ = imported(tmp_path, metadata())
+    assert np.count_nonzero(events_of(workload, Op.FILE)["arg"] & FileFlag.JOURNAL) == 30
 
 
 def test_demands_are_those_of_the_text(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ class Follower:
         assert nr > 0 or task == 0
         assert (self.owner[start : start + nr] == -1).all(), "ranges of tasks that are alive overlap"
         if parent is not None:
-            assert nr == self.range[parent][1]
+            assert nr >= self.range[parent][1]
         self.owner[start : start + nr] = task
         self.range[task] = (start, nr)
 

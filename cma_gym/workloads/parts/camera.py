@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -20,6 +20,9 @@ RUN_PAGES = 128
 
 class Camera(Clock):
     """Both product tests, alternating: the whole area in one piece, and 9 pieces of 20/256 of the area each."""
+
+    jitter: ClassVar[float] = 0.5
+    """Part of its gap over which the time of a demand is spread."""
 
     warmup_s: Seconds = Field(
         default=20, description="Use before the first demand [s]; stands for hours of use at this pace."
@@ -61,10 +64,10 @@ class Camera(Clock):
         return self.warmup_s + self.count * self.gap_s
 
     def emit(self, stage: Stage, stream: Stream) -> None:
-        """Append the demands; each falls into the first half of its gap, so that it ends before the next begins."""
+        """Append the demands; each falls into the first part of its gap, so that it ends before the next begins."""
         rng = stage.rng("times")
         for number in range(self.count):
-            start_s = self.warmup_s + (number + rng.uniform(0, 0.5)) * self.gap_s
+            start_s = self.warmup_s + (number + rng.uniform(0, self.jitter)) * self.gap_s
             pieces, nr = demand_size(self.tests[number % len(self.tests)], stage.spec)
             order = alignment(nr, self.align_order)
             time = round(start_s * SECOND_NS)

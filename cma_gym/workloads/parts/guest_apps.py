@@ -11,9 +11,16 @@ from cma_gym.workloads.parts.apps import SEGMENTS, segments, table_pages, uneven
 from cma_gym.workloads.scenario import SECOND_NS, Part, Seconds, SecondsRange, ShareRange, Stage, between_ns
 from cma_gym.workloads.stream import Span, Stream, Task, chop, spread
 
+LAUNCHER_PAGES = 64
+"""Stack, data and heap of the launcher, which its children share until they write (assumption: a small program)."""
+CHILD_PAGES = 5
+"""Of them, pages that a child writes at once. Source: 4 or 5 copies follow each of 20 forks in recording `apps`."""
+
 
 class GuestApps(Part):
     """Apps that a launcher picks by popularity without waiting for them; a killed one is started afresh when picked.
+
+    A launch forks; one that follows a kill, of which the stream cannot know, shares nothing with the launcher.
 
     Shapes and shares are those of the recordings' description, rates from what the program counted at the end of the
     recordings ("WL apps": 72 to 83 actions in 22 s, 15 to 20 of them launches); "assumption" marks the rest.
@@ -70,6 +77,8 @@ class _Launcher:
         """Task and heap of the apps that were started, the most recently used last."""
         self.starts = 0
         """Starts that happen only if the app was killed."""
+        self.launcher = stream.spawn(0, LAUNCHER_PAGES, Importance.SYSTEM)
+        stream.one(0, Op.TOUCH, self.launcher.number, self.launcher.start, LAUNCHER_PAGES, TouchFlag.WRITE)
 
     def act(self, time: int) -> int:
         """One action, and what happens in the background until the next one, whose time is returned [ns]."""
@@ -86,8 +95,9 @@ class _Launcher:
         if len(self.alive) >= self.params.alive_max:
             self.stream.exit(time, self.alive.pop(next(iter(self.alive)))[0])
         nr = self.heap_pages[app]
-        task = self.stream.spawn(time, nr + table_pages(nr), Importance.FOREGROUND)
-        self.alive[app] = (task, Span(task.start, nr))
+        task = self.stream.fork(time, self.launcher, Importance.FOREGROUND, nr + table_pages(nr))
+        self.stream.one(time, Op.TOUCH, task.number, task.start, CHILD_PAGES, TouchFlag.WRITE)
+        self.alive[app] = (task, Span(task.start + LAUNCHER_PAGES, nr))
         self._rank(time, app)
         self._grow(time, app, 0)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import math
 
 import numpy as np
@@ -23,14 +22,18 @@ from cma_gym.workloads.scenario import (
     Stage,
     between_ns,
 )
-from cma_gym.workloads.stream import KERNEL_TASK, Stream
+from cma_gym.workloads.stream import Stream
 
 SLOT_PAGES = 8
 """Room for one small file."""
 MEAN_FILE_PAGES = 3
 """Mean size of a small file (assumption)."""
-RAW_READ_PAGES = 4
-"""16 KiB, as the recorded guest reads the raw device."""
+RAW_READ_PAGES = 8
+"""Pages that one read of the raw device brings in: the recorded guest reads 16 KiB at a time, and read-ahead doubles it
+(recording `meta`: 33,536 kB read, 16,183 unmovable pages added to the block device's cache)."""
+RAW_RANGE_PERCENT = 12.5
+"""Part of the device that raw reads go round [% of RAM]: 64 MB of 512 MB (assumption). Places are random on the real
+one, so that a page is hardly ever read again while it is cached."""
 WALK_PAGES = 4
 """Directory and inode blocks that one step of a walk reads, at most (assumption)."""
 RESTART_NS = 5 * SECOND_NS
@@ -77,11 +80,8 @@ class SmallFiles(Part):
     )
     raw_read_percent_per_s: Share = Field(
         default=0.3,
-        description="Raw reads of the block device [% of RAM per s]. Its pages are unmovable (kernel fact 2: 15,220 "
-        "of 15,578) and never enter CMA, so they are kernel memory here.",
-    )
-    raw_life_s: SecondsRange = Field(
-        default=(1.3, 6.7), description="How long such a page stays [s]; lifetimes of unmovable pages (kernel fact 13)."
+        description="Page cache that raw reads of the block device bring in [% of RAM per s]. It is unmovable (kernel "
+        "fact 2: 15,220 of 15,578 pages), so that it never enters CMA, and stays until reclaimed.",
     )
 
     @model_validator(mode="after")
@@ -101,21 +101,16 @@ class SmallFiles(Part):
         for time in times[times < stage.duration_ns].tolist():
             disk.operate(time)
         if self.raw_read_percent_per_s > 0:
-            self._read_raw(stage, stream)
+            self._read_raw(stage, stream, disk.task.number)
 
-    def _read_raw(self, stage: Stage, stream: Stream) -> None:
-        """Raw reads, each freed after a while; handles are taken in the order of time."""
-        rng = stage.rng("raw")
+    def _read_raw(self, stage: Stage, stream: Stream, task: int) -> None:
+        """Raw reads at a steady pace."""
         step_ns = SECOND_NS * RAW_READ_PAGES // stage.pages(self.raw_read_percent_per_s)
-        read: list[tuple[int, int]] = []
-        for time in range(step_ns, stage.duration_ns, step_ns):
-            while read and read[0][0] <= time:
-                end, start = heapq.heappop(read)
-                stream.one(end, Op.KFREE, KERNEL_TASK, start, RAW_READ_PAGES)
-                stream.handles.give(start, RAW_READ_PAGES)
-            start = stream.handles.take(RAW_READ_PAGES)
-            stream.kalloc(time, start, RAW_READ_PAGES)
-            heapq.heappush(read, (time + between_ns(rng, self.raw_life_s), start))
+        times = np.arange(step_ns, stage.duration_ns, step_ns, dtype=np.int64)
+        device = stream.file(stage.pages(RAW_RANGE_PERCENT, least=RAW_READ_PAGES))
+        turns = np.arange(len(times), dtype=np.int64) % (device.nr // RAW_READ_PAGES)
+        starts = device.start + turns * RAW_READ_PAGES
+        stream.many(times, Op.FILE, task, starts, RAW_READ_PAGES, FileFlag.BDEV | FileFlag.UNMOVABLE)
 
 
 class _Disk:
@@ -130,8 +125,10 @@ class _Disk:
         self.metadata = stream.file(stage.pages(params.metadata_percent, least=8))
         self.size = np.zeros(self.nr_slots, dtype=np.int64)
         """Pages of the file in each slot; 0: there is none."""
-        self.held_until = np.zeros(self.metadata.nr, dtype=np.int64)
-        """When the journal lets go of each metadata page [ns]."""
+        self.groups = stream.file(1)
+        """The group descriptors, which every change of a bitmap changes too."""
+        self.held_until: dict[int, int] = {}
+        """When the journal lets go of the metadata pages it holds [ns]."""
         self.commit_ns = round(params.commit_s * SECOND_NS)
         self.next_commit = self.commit_ns
         self.task = stream.spawn(0, 1, Importance.BACKGROUND)
@@ -173,16 +170,21 @@ class _Disk:
             self.next_commit = time
 
     def _change(self, time: int, slot: int) -> None:
-        """Change the inode and directory block of a file, and a bitmap block of its group."""
+        """Change the inode and directory block of a file, a bitmap block of its group, and the group's descriptor."""
         inode = slot * self.metadata.nr // self.nr_slots
         for place in dict.fromkeys((inode, (inode * 7 + 3) % self.metadata.nr)):
-            flags, value = FileFlag.BDEV | FileFlag.WRITE, 0
-            if self.held_until[place] <= time:
-                flags |= FileFlag.JOURNAL
-                hold = self.next_commit - time + self._until_checkpoint()
-                value = min(max(1, int(hold) // US_NS), LONGEST_US)
-                self.held_until[place] = time + value * US_NS
-            self.stream.one(time, Op.FILE, self.task.number, self.metadata.start + place, 1, flags, value)
+            self._journal(time, self.metadata.start + place, FileFlag.BDEV)
+        self._journal(time, self.groups.start, FileFlag.BDEV | FileFlag.UNMOVABLE | FileFlag.METADATA)
+
+    def _journal(self, time: int, page: int, flags: int) -> None:
+        """Write a page of metadata, which joins the running transaction unless it belongs to one already."""
+        flags, value = flags | FileFlag.WRITE, 0
+        if self.held_until.get(page, 0) <= time:
+            flags |= FileFlag.JOURNAL
+            hold = self.next_commit - time + self._until_checkpoint()
+            value = min(max(1, int(hold) // US_NS), LONGEST_US)
+            self.held_until[page] = time + value * US_NS
+        self.stream.one(time, Op.FILE, self.task.number, page, 1, flags, value)
 
     def _until_checkpoint(self) -> float:
         """Time from a page's commit to the end of the journal's hold [ns].
