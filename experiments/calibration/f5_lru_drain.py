@@ -69,8 +69,8 @@ TARGET = Target(
     reasons={
         "times fewer pages in the way with the drain": "checked: no page lay in a batch when a request came to it. "
         "The refusals of the row 'before' come from two of four runs, and the two pages that made a range busy were "
-        "file pages that a reader held, which the drain does not touch: the difference is chance. Hypothesis: on a phone it "
-        "is mapped file pages, marked as accessed when an app ends (zap_pte_range()), that go through the batches; the "
-        "model does not mark them",
+        "file pages that a reader held, which the drain does not touch: the difference is chance. Hypothesis: on a "
+        "phone it is mapped file pages, marked as accessed when an app ends (zap_pte_range()), that go through the "
+        "batches; the model does not mark them",
     },
 )
