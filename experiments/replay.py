@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     replays = []
     if not args.blind:
         output.note(
-            "which block-device pages the journal held is taken from the pages that refused recorded demands, and so from "
+            "which block-device pages the journal held is taken from the pages that refused recorded demands, so from "
             "their outcome (--blind: it is not)"
         )
     for trace in args.trace:
