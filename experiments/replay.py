@@ -38,6 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kernel-text", metavar="FILE", help="what the kernel said (default: NAME.kernel.txt)")
     parser.add_argument("--system", metavar="S", help="placement rule (default: the recorded policy's)")
     parser.add_argument("--kernel", metavar="JSON", default="{}", help='kernel switches, as {"swappiness": 60}')
+    parser.add_argument(
+        "--blind", action="store_true", help="do not take from the recording which pages its journal was seen to hold"
+    )
     parser.add_argument("--json", metavar="FILE", help="write everything for programs")
     parser.add_argument("--markdown", metavar="FILE", help="write the section of docs/fidelity.md")
 
@@ -61,8 +64,13 @@ def run(args: argparse.Namespace) -> int:
     if seconds > 1:
         output.note(f"compiled the trace reader in {seconds:.0f} s (kept for the next time)")
     replays = []
+    if not args.blind:
+        output.note(
+            "which block-device pages the journal held is taken from the pages that refused recorded demands, so from "
+            "their outcome (--blind: it is not)"
+        )
     for trace in args.trace:
-        replays.append(replay(trace, args.kernel_text, system, more))
+        replays.append(replay(trace, args.kernel_text, system, more, args.blind))
         show(replays[-1].facts, replays[-1].told, replays[-1].simulated)
     if len(replays) > 1:
         output.table("All recordings", SUMMARY_COLUMNS, summary_rows(replays))
@@ -75,7 +83,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def replay(trace: str, kernel_text: str | None, system: System | None, more: dict[str, Any]) -> Replay:
+def replay(
+    trace: str, kernel_text: str | None, system: System | None, more: dict[str, Any], blind: bool = False
+) -> Replay:
     """Import one recording and play it."""
     import os
 
@@ -88,8 +98,9 @@ def replay(trace: str, kernel_text: str | None, system: System | None, more: dic
     text = read_kernel_text(kernel_text or text_beside(trace))
     system = system or rule_for(text.policy)
     size = os.path.getsize(trace) if os.path.isfile(trace) else 0
+    seen = text.without_refusals() if blind else text
     with output.progress(f"importing {os.path.basename(trace)} [MB]", round(size / _MB, 1)) as bar:
-        workload, imported = import_trace(trace, progress=lambda done, _: bar.update(round(done / _MB, 1)), text=text)
+        workload, imported = import_trace(trace, progress=lambda done, _: bar.update(round(done / _MB, 1)), text=seen)
     check_times(text, workload)
     output.note(f"replaying {len(workload.events):,} events under {system.name}")
     kernel = kernel_of(system, workload, more)
@@ -107,6 +118,7 @@ def replay(trace: str, kernel_text: str | None, system: System | None, more: dic
             "duration_s": imported.duration_s,
         },
         "system": system.name,
+        "blind": blind,
         "kernel": kernel.model_dump(),
     }
     return Replay(facts, told, simulated)

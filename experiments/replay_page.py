@@ -71,9 +71,20 @@ def section(replays: Sequence[Replay]) -> str:
         f"area by kind before each demand within {OCCUPANCY_AIM:.0f} percentage points (the largest difference is",
         f"shown); totals within a factor of {TOTALS_AIM:.0f} (simulated divided by recorded).",
         "",
+        *_sources(replays),
         *markdown(SUMMARY_COLUMNS, summary_rows(replays)),
     ]
     return "\n".join([*head, *(line for replay in replays for line in _recording(replay))])
+
+
+def _sources(replays: Sequence[Replay]) -> list[str]:
+    if all(replay.facts["blind"] for replay in replays):
+        return ["Nothing of what became of the recorded demands was used (`--blind`).", ""]
+    return [
+        "No trace event tells which block-device pages the journal holds. It is taken from the pages that refused the",
+        "recorded demands, which is part of the outcome that the first column judges; `--blind` does without.",
+        "",
+    ]
 
 
 def _recording(replay: Replay) -> list[str]:

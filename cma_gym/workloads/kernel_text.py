@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -209,6 +209,14 @@ class KernelText:
     def policy(self) -> int:
         """Number of the placement rule that was in force."""
         return self.boot.number("policy", 0)
+
+    def without_refusals(self) -> KernelText:
+        """The same, but not telling which pages refused a demand: that is part of what became of it."""
+        demands = [
+            replace(demand, attempts=[replace(attempt, refused=set()) for attempt in demand.attempts])
+            for demand in self.demands
+        ]
+        return replace(self, demands=demands)
 
     def snaps(self) -> list[Snap]:
         """Every SNAP in its order."""
