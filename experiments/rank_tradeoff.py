@@ -120,7 +120,8 @@ def swapped(demands: Sequence[Demand], policy: int, count: str = "vm_pswpout") -
     for workload in [name for name in labels(demands) if name != POOLED]:
         runs: dict[int, float] = {}
         for demand in select(demands, policy, workload):
-            runs[demand.seed] = max(runs.get(demand.seed, 0.0), demand.counts.get(count, math.nan))
+            if count in demand.counts:
+                runs[demand.seed] = max(runs.get(demand.seed, 0.0), demand.counts[count])
         if runs:
             medians.append(statistics.median(runs.values()))
     return _mean(medians)
