@@ -12,8 +12,9 @@ from experiments.report import markdown
 
 TITLE = """# Fidelity
 
-What the model gives beside what was published or measured. Every section is written by the command it names. No
-constant is tuned to one row: each kind of machine has one table of costs (`cma_gym/machine/costs.py`).
+What the model gives beside what was published or measured. Every section is written by the command it names. Each
+kind of machine has one table of costs for all its rows (`cma_gym/machine/costs.py`); what was fitted is named among the
+assumptions.
 """
 BEGIN = "<!-- section {name}: written by `{command}` -->"
 END = "<!-- end of {name} -->"
