@@ -50,6 +50,8 @@ class MovesOfBoth(RuleBasedStateMachine):
                 continue
             self.m.touch(1, page, action=action)
             self.twin.fault(page, self.m.entry(1, page))
+        if not self.m.mem["kernel"]["lru_cache_disable"]:
+            self.m.idle(MS)  # a fault at work would put its page into a batch behind the drain
 
     @rule(vpn=offsets, nr=st.integers(1, 12))
     def unmap(self, vpn, nr):
