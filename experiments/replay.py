@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--system", metavar="S", help="placement rule (default: the recorded policy's)")
     parser.add_argument("--kernel", metavar="JSON", default="{}", help='kernel switches, as {"swappiness": 60}')
     parser.add_argument(
-        "--blind", action="store_true", help="do not take from the recording which pages its journal was seen to hold"
+        "--refusals", action="store_true", help="let the journal hold the pages that refused the recorded demands"
     )
     parser.add_argument("--json", metavar="FILE", help="write everything for programs")
     parser.add_argument("--markdown", metavar="FILE", help="write the section of docs/fidelity.md")
@@ -64,13 +64,13 @@ def run(args: argparse.Namespace) -> int:
     if seconds > 1:
         output.note(f"compiled the trace reader in {seconds:.0f} s (kept for the next time)")
     replays = []
-    if not args.blind:
+    if args.refusals:
         output.note(
-            "which block-device pages the journal held is taken from the pages that refused recorded demands, so from "
-            "their outcome (--blind: it is not)"
+            "which block-device pages the journal holds is taken from the pages that refused the recorded demands, "
+            "and so from their outcome"
         )
     for trace in args.trace:
-        replays.append(replay(trace, args.kernel_text, system, more, args.blind))
+        replays.append(replay(trace, args.kernel_text, system, more, args.refusals))
         show(replays[-1].facts, replays[-1].told, replays[-1].simulated)
     if len(replays) > 1:
         output.table("All recordings", SUMMARY_COLUMNS, summary_rows(replays))
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def replay(
-    trace: str, kernel_text: str | None, system: System | None, more: dict[str, Any], blind: bool = False
+    trace: str, kernel_text: str | None, system: System | None, more: dict[str, Any], refusals: bool = False
 ) -> Replay:
     """Import one recording and play it."""
     import os
@@ -98,7 +98,7 @@ def replay(
     text = read_kernel_text(kernel_text or text_beside(trace))
     system = system or rule_for(text.policy)
     size = os.path.getsize(trace) if os.path.isfile(trace) else 0
-    seen = text.without_refusals() if blind else text
+    seen = text if refusals else text.without_refusals()
     with output.progress(f"importing {os.path.basename(trace)} [MB]", round(size / _MB, 1)) as bar:
         workload, imported = import_trace(trace, progress=lambda done, _: bar.update(round(done / _MB, 1)), text=seen)
     check_times(text, workload)
@@ -118,7 +118,7 @@ def replay(
             "duration_s": imported.duration_s,
         },
         "system": system.name,
-        "blind": blind,
+        "refusals": refusals,
         "kernel": kernel.model_dump(),
     }
     return Replay(facts, told, simulated)

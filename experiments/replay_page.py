@@ -78,11 +78,11 @@ def section(replays: Sequence[Replay]) -> str:
 
 
 def _sources(replays: Sequence[Replay]) -> list[str]:
-    if all(replay.facts["blind"] for replay in replays):
-        return ["Nothing of what became of the recorded demands was used (`--blind`).", ""]
+    if not any(replay.facts["refusals"] for replay in replays):
+        return ["Nothing of what became of the recorded demands is an input.", ""]
     return [
-        "No trace event tells which block-device pages the journal holds. It is taken from the pages that refused the",
-        "recorded demands, which is part of the outcome that the first column judges; `--blind` does without.",
+        "No trace event tells which block-device pages the journal holds. Here it is taken from the pages that refused",
+        "the recorded demands (`--refusals`), which is part of the outcome that the first column judges.",
         "",
     ]
 
