@@ -92,8 +92,9 @@ page = np.dtype(
 )
 """One page frame: 32 bytes. Linux: struct page."""
 
-pageblock = np.dtype([("migratetype", "i4"), ("isolated_from", "i4"), ("skip", "i4")], align=True)
-"""Linux: the pageblock bitmap; `isolated_from` is the type to restore, `skip` compaction's PB_migrate_skip."""
+pageblock = np.dtype([("migratetype", "i4"), ("isolated_from", "i4"), ("skip", "i4"), ("refused", "i4")], align=True)
+"""Linux: the pageblock bitmap; `isolated_from` is the type to restore, `skip` compaction's PB_migrate_skip.
+Model: `refused` is the refill (`mem.refill`) that found the block not worth claiming."""
 
 pte = np.dtype([("entry", "i4"), ("next", "i4")], align=True)
 """Model: one virtual page. entry: pfn, NO_ENTRY or a swap slot. next: next virtual page that shares it."""
@@ -426,6 +427,7 @@ _BEGINNING: list[tuple[Any, ...]] = [
     ("migrate_pfn", "i4", (COMPACT_CLUSTER_MAX,)),  # pages isolated for compaction
     ("target_pfn", "i4", (COMPACT_CLUSTER_MAX,)),  # free pages isolated as compaction's targets
     ("nr_targets", "i8"),
+    ("refill", "i8"),  # number of the latest refill from the buddy lists, from 1
 ]
 """What a record begins with, whatever its shape."""
 

@@ -310,6 +310,7 @@ def operate_allocator(mem, op, a):
     if op == Do.PUT:
         return put(mem, a[0], a[1], a[2], a[3])
     if op == Do.RMQUEUE_BUDDY:
+        mem.refill += 1
         return prepared(mem, rmqueue_buddy(mem, mem.zones[a[0]], a[1], a[2], a[3]), a[1], a[4])
     if op == Do.RMQUEUE:
         return prepared(mem, rmqueue(mem, mem.zones[a[0]], a[1], a[2], a[3], a[4]), a[2], a[5])
