@@ -108,7 +108,8 @@ def shrink_folio(mem, pfn, kswapd):
 def skip_cma(mem, pfn, sc):
     """Whether a page is passed over because the request that reclaims could not use it.
 
-    Linux: skip_cma() of 2023-2024, reverted (FACTS A9.c). Differs: passing over takes no time, as with pages of other zones.
+    Linux: skip_cma() of 2023-2024, reverted (FACTS A9.c)
+    Differs: passing over takes no time, as with pages of other zones.
     """
     return sc.skip_cma != 0 and get_pageblock_migratetype(mem, pfn) == MIGRATE_CMA
 
