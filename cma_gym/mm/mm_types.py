@@ -268,6 +268,7 @@ scan_control = np.dtype(
         ("may_deactivate", "i8"),  # bit 0: anonymous pages, bit 1: file pages
         ("force_deactivate", "i8"),
         ("skipped_deactivate", "i8"),
+        ("skip_cma", "i8"),  # pages of CMA pageblocks would not help
     ],
     align=True,
 )
@@ -376,6 +377,7 @@ kernel = np.dtype(
         ("lmk", "i8"),
         ("lmk_minfree", "i8", (4,)),  # pages, for importance class FOREGROUND .. SYSTEM; index: class it may kill from
         ("lmk_subtract_cma", "i8"),
+        ("reclaim_skips_cma", "i8"),  # direct reclaim leaves CMA pages to requests that may use CMA
         ("lend", "i8"),  # 0: the area is never lent
         ("cost", "i8", (32,)),  # Cost, ns
         ("swap_disk", "i8"),  # 1: swap is a disk, 0: zram

@@ -42,6 +42,7 @@ Rule = Callable[[Integers, Integers], int]
 LABELS = ("Who", "Source", "Assumed")
 """What the docstring of every system's file says, each as a paragraph that starts with this word and a colon."""
 
+_ROW = re.compile(r"(S\d{1,2})?")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
 _FILE_SIZE_LIMIT = 1 << 20
 
@@ -67,6 +68,8 @@ class System:
     """Where the rule is written down."""
     param_names: tuple[str, ...] = ()
     """Names of `params`, where they have any."""
+    row: str = ""
+    """Row of the feature table ("S9") that it is or varies; empty: none."""
     doc: str = field(default="", repr=False)
     """The docstring of its file."""
 
@@ -87,6 +90,7 @@ def system(
     params: dict[str, int] | Iterable[int] = (),
     summary: str = "",
     source: str = "",
+    row: str = "",
 ) -> Callable[[Rule], Rule]:
     """Register the decorated rule as a system, and compile it.
 
@@ -96,6 +100,7 @@ def system(
         params: constants the rule reads, in order; a dict names them.
         summary: one line; the first line of the file's docstring if not given.
         source: where the rule is written down; the docstring's "Source:" paragraph if not given.
+        row: row of the feature table (S0 .. S22, docs/facts.md) that it is or varies.
 
     Raises:
         PolicyError: the name is taken or malformed, a kernel switch is unknown, or the rule does not compile.
@@ -104,6 +109,10 @@ def system(
     def register(rule: Rule) -> Rule:
         if not _NAME.fullmatch(name):
             raise PolicyError(f"system {name!r}: a name is lower-case letters, digits and underscores; rename it")
+        if not _ROW.fullmatch(row):
+            raise PolicyError(
+                f"system {name!r}: row {row!r} is no row of the feature table; write S0 to S22, or nothing"
+            )
         if name in _SYSTEMS:
             raise PolicyError(f"system {name!r} exists already ({_file_of(_SYSTEMS[name])}); choose another name")
         check_kernel(kernel or {}, f"system {name!r}")
@@ -116,6 +125,7 @@ def system(
             params=tuple(int(value) for value in (params.values() if isinstance(params, dict) else params)),
             source=source or labelled(doc).get("Source", ""),
             param_names=tuple(params) if isinstance(params, dict) else (),
+            row=row,
             doc=doc,
         )
         return _SYSTEMS[name].decide
@@ -177,12 +187,13 @@ def describe(entry: System) -> dict[str, Any]:
     """JSON-plain description of a system for listings and generated pages.
 
     Returns:
-        `name`, `summary`, `who`, `source`, `assumed`, `kernel`, `params` (by name, or by position), `file`.
+        `name`, `row`, `summary`, `who`, `source`, `assumed`, `kernel`, `params` (by name, or by position), `file`.
     """
     said = labelled(entry.doc)
     names = entry.param_names or tuple(str(i) for i in range(len(entry.params)))
     return {
         "name": entry.name,
+        "row": entry.row,
         "summary": entry.summary,
         "who": said.get("Who", ""),
         "source": entry.source,
