@@ -32,12 +32,16 @@ from pydantic import ValidationError
 import cma_gym.policies
 from cma_gym.machine.decision import decision
 from cma_gym.machine.kernel import KernelConfig
+from cma_gym.machine.machine import Result, Stream, run
+from cma_gym.machine.spec import MachineSpec
 from cma_gym.mm import jit  # noqa: F401  (names the compiler's cache folder before a rule is compiled)
 
 Integers = np.ndarray
 """What a rule is given: int64[NR_VIEW] (see `cma_gym.machine.view`), and int64[any] for its constants."""
 Rule = Callable[[Integers, Integers], int]
 """`rule(view, params) -> Action`; compiled, so integers only and no state."""
+Foresight = Callable[[MachineSpec, KernelConfig, Stream, int], Integers]
+"""`foresee(spec, kernel, workload, seed)`: what a clairvoyant system's rule is given in place of its constants."""
 
 LABELS = ("Who", "Source", "Assumed")
 """What the docstring of every system's file says, each as a paragraph that starts with this word and a colon."""
@@ -72,6 +76,22 @@ class System:
     """Row of the feature table ("S9") that it is or varies; empty: none."""
     doc: str = field(default="", repr=False)
     """The docstring of its file."""
+    foresee: Foresight | None = None
+    """Only of a clairvoyant system, a bound that no kernel can have: it sees the whole workload before it runs."""
+
+    def run(self, spec: MachineSpec, kernel: KernelConfig, workload: Stream, seed: int = 0) -> Result:
+        """Boot a machine and run a whole workload on it under this system's rule.
+
+        Args:
+            spec: memory of the machine.
+            kernel: configuration of its kernel, this system's switches included.
+            workload: the stream.
+            seed: of the boot.
+        """
+        if self.foresee is None:
+            return run(spec, kernel, workload, self.decide, self.params, seed)
+        params = self.foresee(spec, kernel, workload, seed)
+        return run(spec, kernel, workload, self.decide, params, seed, hindsight=True)
 
     def param_array(self) -> np.ndarray:
         """`params` as the rule takes them: int64[any]."""
@@ -91,6 +111,7 @@ def system(
     summary: str = "",
     source: str = "",
     row: str = "",
+    foresee: Foresight | None = None,
 ) -> Callable[[Rule], Rule]:
     """Register the decorated rule as a system, and compile it.
 
@@ -101,6 +122,8 @@ def system(
         summary: one line; the first line of the file's docstring if not given.
         source: where the rule is written down; the docstring's "Source:" paragraph if not given.
         row: row of the feature table (S0 .. S22, docs/facts.md) that it is or varies.
+        foresee: makes the system clairvoyant (`System.foresee`); a function of a module, so that it can be sent to
+            another process.
 
     Raises:
         PolicyError: the name is taken or malformed, a kernel switch is unknown, or the rule does not compile.
@@ -127,6 +150,7 @@ def system(
             param_names=tuple(params) if isinstance(params, dict) else (),
             row=row,
             doc=doc,
+            foresee=foresee,
         )
         return _SYSTEMS[name].decide
 
