@@ -61,8 +61,9 @@ class KernelConfig(BaseModel):
     demand_retry_ms: int = Field(default=100, ge=0)
     lmk: bool = True
     """The low memory killer (FACTS C9)."""
-    lmk_subtract_cma: bool = False
-    """It does not count free CMA as free (HiSilicon, Qualcomm)."""
+    lmk_subtract_cma: bool = True
+    """It does not count free CMA as free, as Android's lmkd (get_lowest_watermark()), HiSilicon and Qualcomm. Off: the
+    staging driver of 3.x and 4.x, which an idle area keeps from killing while ordinary memory is short."""
     reclaim_skips_cma: bool = False
     """Direct reclaim passes over CMA pages if the request could not use them (mainline 2023-2024; FACTS A9.c, A3)."""
     lmk_minfree_permille: tuple[int, int, int, int] = (20, 35, 60, 0)
@@ -189,5 +190,6 @@ _PROFILES: dict[str, dict[str, Any]] = {
         "old_allocator": True,
         "pcp_scale_max": 0,
         "compaction_proactiveness": 0,
+        "lmk_subtract_cma": False,
     },
 }
