@@ -10,16 +10,18 @@ from __future__ import annotations
 import numpy as np
 
 from cma_gym.mm.balance import move_cluster_into
+from cma_gym.mm.clock import charge
 from cma_gym.mm.compaction import isolate_migratepages_block
 from cma_gym.mm.jit import jit
 from cma_gym.mm.list import list_empty
-from cma_gym.mm.lru import lru_add_drain_cpu
+from cma_gym.mm.lru import lru_add_drain_all
 from cma_gym.mm.mmzone import (
     MIGRATE_MOVABLE,
     MIGRATE_RECLAIMABLE,
     MIGRATE_UNMOVABLE,
     NR_PAGE_ORDERS,
     WMARK_MIN,
+    Cost,
     ZoneStat,
 )
 from cma_gym.mm.pcp import drain_pages_zone
@@ -42,11 +44,12 @@ def has_unmovable_block(mem, zone, order):
 def empty_block(mem, zone, cpu, start):
     """Move what is movable out of one pageblock, into movable ones."""
     end = start + (1 << mem.kernel.pageblock_order)
+    lru_add_drain_all(mem)
+    charge(mem, Cost.DRAIN, 1)
     pfn = start
     while pfn < end:
         pfn = isolate_migratepages_block(mem, pfn, end)
         move_cluster_into(mem, zone, cpu, MIGRATE_MOVABLE)
-    lru_add_drain_cpu(mem, cpu)
     drain_pages_zone(mem, zone, cpu)
 
 
