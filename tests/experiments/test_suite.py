@@ -201,7 +201,9 @@ def test_a_suite_gives_the_same_bytes_from_one_process_two_and_the_cache(
         assert f"({name})" in page and (tmp_path / "two" / name).read_bytes().startswith(b"\x89PNG")
     figures = json.loads((tmp_path / "two" / "figures.json").read_text())
     assert figures["scenarios"]["phone-16m"]["paired"]["whole_success"]["cma_first"]["pairs"] == 2
-    assert {"suite", "split", "baseline", "systems", "scenarios", "groups", "agreement", "provenance"} == set(figures)
+    assert {"suite", "split", "baseline", "systems", "bounds", "scenarios", "groups", "agreement", "provenance"} == set(
+        figures
+    )
 
 
 KILLED = """\
