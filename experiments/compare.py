@@ -5,6 +5,10 @@ Examples:
   python -m experiments compare --workload phone --systems all --seeds 0:10 --jobs 2
   python -m experiments compare --workload trace.npz --systems all --json trace.json
   python -m experiments compare --workload phone,pinning --systems cma_first,runs/quick/table.json --machine twin_64m
+  python -m experiments compare --suite product --systems all --jobs 2
+
+A suite (a name in configs/suites, or a file) brings its own machines and seeds. Its rows are kept as they come, so that
+a run that was stopped goes on where it was, and nothing is run twice.
 """
 
 from __future__ import annotations
@@ -28,19 +32,24 @@ from experiments.config import ConfigError, checked, parse_seeds
 from experiments.ranking import choose_baseline, show, summary
 
 SUMMARY = "rank systems on workloads: success, latency, costs, paired differences"
+DEFAULT_SEEDS = "0:10"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("--workload", required=True, metavar="W", help="families, YAML files, .npz traces (comma list)")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--workload", metavar="W", help="families, YAML files, .npz traces (comma list)")
+    what.add_argument("--suite", metavar="SUITE", help="a suite of tests: YAML file or name in configs/suites")
     parser.add_argument("--systems", default="all", metavar="S", help="all, or a comma list; tables by path (all)")
-    parser.add_argument("--seeds", default="0:10", metavar="A:B", help="0:10 is 0 to 9; 0,4,7 works too (0:10)")
+    parser.add_argument("--seeds", metavar="A:B", help="0:10 is 0 to 9; 0,4,7 works too (0:10)")
     parser.add_argument("--machine", metavar="M", help="YAML file or name in configs/machine (512 MB, 128 MB of CMA)")
     parser.add_argument("--set", action="append", default=[], metavar="machine.K=V", help="change one machine setting")
     parser.add_argument("--baseline", metavar="NAME", help="system that paired differences refer to")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes; results do not depend on it (1)")
     parser.add_argument("--json", metavar="FILE", help="write rows, ranking and differences for programs")
     parser.add_argument("--csv", metavar="FILE", help="write the rows as CSV, which `validate` and `report` read")
+    parser.add_argument("--quick", action="store_true", help="with --suite: the small part of it, a few seeds each")
+    parser.add_argument("--out", metavar="FOLDER", help="with --suite: rows, report and plots go here (runs/SUITE)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -49,7 +58,14 @@ def run(args: argparse.Namespace) -> int:
     names = [label for label, _ in systems]
     if args.baseline and args.baseline not in names:
         raise ConfigError(f"--baseline {args.baseline}: is not among the systems compared ({', '.join(names)})")
-    units = comparison_units(systems, args.workload, parse_seeds(args.seeds), args.machine, args.set)
+    if args.suite:
+        from experiments.suite_verb import run_and_report
+
+        return run_and_report(args, systems)
+    if args.quick or args.out:
+        raise ConfigError(f"{'--quick' if args.quick else '--out'}: goes with --suite; --csv and --json write files")
+    seeds = parse_seeds(args.seeds or DEFAULT_SEEDS)
+    units = comparison_units(systems, args.workload, seeds, args.machine, args.set)
     baseline = choose_baseline(args.baseline, names)
     rows: dict[int, Row] = {}
     interrupted = False

@@ -10,7 +10,9 @@ import functools
 import hashlib
 import json
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import closing
@@ -34,6 +36,7 @@ OF_FILE = "::"
 
 Row = dict[str, Any]
 Work = TypeVar("Work")
+Done = TypeVar("Done")
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Unit:
     workload: str
     """Label of the row."""
     source: str
-    """JSON: {"scenario": {...}} or {"trace": path}."""
+    """JSON: {"scenario": {...}} or {"trace": path}; with "kernel": {...} on a kernel that differs in these switches."""
     machine: str
     """JSON of a MachineSpec."""
     seed: int
@@ -206,9 +209,12 @@ def run_unit(unit: Unit) -> Row:
     system = resolve(unit.policy)
     spec = MachineSpec.model_validate_json(unit.machine)
     workload = workload_of(unit.source, unit.machine, unit.seed)
-    kernel = KernelConfig.for_profile(spec.profile, **{**system.kernel, **workload.meta.get("kernel", {})})
+    origin = json.loads(unit.source)
+    # What makes a system that system wins over what a suite varies for all of them.
+    switches = {**origin.get("kernel", {}), **system.kernel, **workload.meta.get("kernel", {})}
+    kernel = KernelConfig.for_profile(spec.profile, **switches)
     # A synthetic seed chooses the workload and nothing else; a recording leaves it only the boot to choose.
-    boot_seed = unit.seed if "trace" in json.loads(unit.source) else 0
+    boot_seed = unit.seed if "trace" in origin else 0
     result = run(spec, kernel, workload, system.decide, params=system.params, seed=boot_seed)
     return {
         "system": unit.system,
@@ -262,7 +268,7 @@ def run_units(
     return [row for row in rows if row is not None]
 
 
-def finished(work: Callable[[Work], Row], units: Sequence[Work], jobs: int) -> Generator[tuple[int, Row], None, None]:
+def finished(work: Callable[[Work], Done], units: Sequence[Work], jobs: int) -> Generator[tuple[int, Done], None, None]:
     """Results of `work` on each unit as (position, result), in any order; `jobs`: processes.
 
     The first one always runs here: it fills the compiler's cache, which the other processes then only read.
@@ -273,9 +279,9 @@ def finished(work: Callable[[Work], Row], units: Sequence[Work], jobs: int) -> G
     if local >= len(units):
         return
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(jobs, len(units) - 1), mp_context=context, initializer=_leave_interrupts_to_parent)
+    pool = ProcessPoolExecutor(min(jobs, len(units) - 1), mp_context=context, initializer=_follow_parent)
     try:
-        waiting: dict[Future[Row], int] = {pool.submit(work, units[i]): i for i in range(1, len(units))}
+        waiting: dict[Future[Done], int] = {pool.submit(work, units[i]): i for i in range(1, len(units))}
         while waiting:
             for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                 yield waiting.pop(future), future.result()
@@ -287,5 +293,14 @@ def finished(work: Callable[[Work], Row], units: Sequence[Work], jobs: int) -> G
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _leave_interrupts_to_parent() -> None:
+def _follow_parent() -> None:
+    """Leave Ctrl-C to the parent, and end with it: a killed one (kill -9) would leave its processes waiting forever."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -95,17 +95,35 @@ def parse_override(text: str) -> tuple[list[str], Any]:
 
 def override(content: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
     """A copy of `content` with every `a.b=c` of `settings` applied."""
-    result: dict[str, Any] = _copy(content)
+    result = _copy(content)
     for text in settings:
         path, value = parse_override(text)
-        place: Any = result
-        for part in path[:-1]:
-            place = _descend(place, part, text)
-        if isinstance(place, list):
-            place[_index(place, path[-1], text)] = value
-        else:
-            place[path[-1]] = value
-    return result
+        _assign(result, path, value, f"--set {text}")
+    return dict(result)
+
+
+def overridden(content: Mapping[str, Any], changes: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """A copy of `content` with every `a.b: c` of `changes`, a mapping in a file, applied.
+
+    Raises:
+        ConfigError: a key that is empty or leads into a single value; `where` says which mapping.
+    """
+    result = _copy(content)
+    for key, value in changes.items():
+        path = str(key).split(".")
+        if not all(path):
+            raise ConfigError(f"{where}: {key!r} is not of the form key.subkey")
+        _assign(result, path, _copy(value), f"{where}: {key}")
+    return dict(result)
+
+
+def _assign(place: Any, path: Sequence[str], value: Any, where: str) -> None:
+    for part in path[:-1]:
+        place = _descend(place, part, where)
+    if isinstance(place, list):
+        place[_index(place, path[-1], where)] = value
+    else:
+        place[path[-1]] = value
 
 
 def _copy(content: Any) -> Any:
@@ -114,18 +132,18 @@ def _copy(content: Any) -> Any:
     return [_copy(value) for value in content] if isinstance(content, list) else content
 
 
-def _index(place: list[Any], part: str, text: str) -> int:
+def _index(place: list[Any], part: str, where: str) -> int:
     if not part.isdigit() or int(part) >= len(place):
-        raise ConfigError(f"--set {text}: {part!r} is not a position in a list of {len(place)}; count from 0")
+        raise ConfigError(f"{where}: {part!r} is not a position in a list of {len(place)}; count from 0")
     return int(part)
 
 
-def _descend(place: Any, part: str, text: str) -> Any:
+def _descend(place: Any, part: str, where: str) -> Any:
     if isinstance(place, list):
-        return place[_index(place, part, text)]
+        return place[_index(place, part, where)]
     inner = place.setdefault(part, {})
     if not isinstance(inner, (dict, list)):
-        raise ConfigError(f"--set {text}: {part} is a single value ({inner!r}) and has nothing inside it")
+        raise ConfigError(f"{where}: {part} is a single value ({inner!r}) and has nothing inside it")
     return inner
 
 

@@ -15,11 +15,14 @@ from cma_gym.workloads.stream import Stream, chop, spread
 PIECES = 9
 PIECE_OF_AREA = (20, 256)
 """A piece is 20 MB of an area of 256 MB (the product test), or the same share of another area."""
+BLOCK_ORDER = 4
+BLOCKS_OF_AREA = (4800, 6144)
+"""Scattered blocks: 4800 of 64 KiB in an area of 384 MB (the product test), or the same share of another area."""
 RUN_PAGES = 128
 
 
 class Camera(Clock):
-    """Both product tests, alternating: the whole area in one piece, and 9 pieces of 20/256 of the area each."""
+    """Product tests that take turns: the whole area in one piece, 9 pieces of 20/256 of it each, scattered blocks."""
 
     jitter: ClassVar[float] = 0.5
     """Part of its gap over which the time of a demand is spread."""
@@ -35,7 +38,7 @@ class Camera(Clock):
         default=1.0,
         description="How long the memory is held [s], at most gap_s / 4; assumption (the recordings: 0.3 s).",
     )
-    tests: tuple[Literal["whole", "pieces"], ...] = Field(
+    tests: tuple[Literal["whole", "pieces", "blocks"], ...] = Field(
         default=("whole", "pieces"), min_length=1, description="Which tests take turns, in this order."
     )
     align_order: int = Field(
@@ -88,6 +91,9 @@ def demand_size(test: str, spec: MachineSpec) -> tuple[int, int]:
     """Pieces and pages of a piece of one product test on this machine."""
     if test == "whole":
         return 1, spec.cma_pages
+    if test == "blocks":
+        asked, of = BLOCKS_OF_AREA
+        return max(1, (spec.cma_pages >> BLOCK_ORDER) * asked // of), 1 << BLOCK_ORDER
     share, of = PIECE_OF_AREA
     return PIECES, spec.cma_pages * share // of
 
