@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -37,9 +38,7 @@ class Measure:
     digits: int = 1
 
 
-WHOLE = Measure(
-    "whole_success", "whole area", "serves {} of whole-area demands", 100, " %", " points", True, "ahead"
-)
+WHOLE = Measure("whole_success", "whole area", "serves {} of whole-area demands", 100, " %", " points", True, "ahead")
 FIRST = Measure(
     "whole_first", "whole area, first try", "serves {} of them at the first try", 100, " %", " points", True, "ahead"
 )
@@ -125,9 +124,7 @@ def level(values: Iterable[float | None], share: bool = False) -> Level:
 def finding(rows: Rows, contrast: Contrast, measure: Measure) -> Finding:
     """One measure of a contrast, over the pairs that both systems have."""
     own = {name: [row for row in rows if row["system"] == name] for name in (contrast.ours, contrast.theirs)}
-    levels = [
-        level((row.get(measure.metric) for row in mine), measure.points == " points") for mine in own.values()
-    ]
+    levels = [level((row.get(measure.metric) for row in mine), measure.points == " points") for mine in own.values()]
     paired = against(
         [row for mine in own.values() for row in mine], measure.metric, contrast.theirs, measure.higher_is_better
     )
@@ -169,7 +166,7 @@ class Pool:
 
 def pool(name: str, rows: Rows) -> Pool:
     """Synthetic rows with their sums, each workload on each machine under a label of its own."""
-    synthetic = [with_sums(row) for row in rows if "trace" not in json.loads(row["source"])]
+    synthetic = [with_sums(row) for row in rows if "trace" not in _parsed(row["source"])]
     machines: dict[str, set[str]] = {}
     for row in synthetic:
         machines.setdefault(row["workload"], set()).add(row["machine"])
@@ -186,9 +183,14 @@ def asks_for_blocks(row: Mapping[str, Any]) -> bool:
     return "blocks" in tests
 
 
-def scenario(row: Mapping[str, Any]) -> dict[str, Any]:
+@functools.cache
+def _parsed(text: str) -> Any:
+    return json.loads(text)
+
+
+def scenario(row: Mapping[str, Any]) -> Mapping[str, Any]:
     """The scenario of a row."""
-    found: dict[str, Any] = json.loads(row["source"])["scenario"]
+    found: Mapping[str, Any] = _parsed(row["source"])["scenario"]
     return found
 
 
@@ -199,10 +201,10 @@ def family(row: Mapping[str, Any]) -> str:
 
 def machine_name(row: Mapping[str, Any]) -> str:
     """A row's machine by its sizes."""
-    machine = json.loads(row["machine"])
+    machine = _parsed(row["machine"])
     return f"{machine['ram_mb']}/{machine['cma_mb']} MB"
 
 
 def is_twin(row: Mapping[str, Any]) -> bool:
     """Whether a row was run on a scaled-down machine."""
-    return int(json.loads(row["machine"])["pageblock_order"]) < HUGE_PAGEBLOCK
+    return int(_parsed(row["machine"])["pageblock_order"]) < HUGE_PAGEBLOCK

@@ -31,7 +31,7 @@ ORACLE = "oracle"
 NEVER = "carve_out"
 SENSITIVITY_SYSTEMS = (
     "carve_out,page_cache_only,anonymous_only,page_cache_and_anonymous,page_cache_and_bdev,gfp_page_cache,gfp_cma,"
-    "zone_cma,mainline_fallback,half_and_half,cma_first,configs/suites/pcp_lists.py"
+    "zone_cma,mainline_fallback,half_and_half,cma_first,configs/systems/pcp_lists.py"
 )
 """Those that the questions ask about, and variants with other per-CPU lists."""
 KILL_WEIGHT = "a kill counts as 1 s"
@@ -73,9 +73,7 @@ def text(page: Page, folder: str) -> str:
 
 def _head(page: Page) -> list[str]:
     pools = [page.main] + ([page.other] if page.other else [])
-    sizes = listed(
-        [f"{len(given.rows) + len(given.blocks):,} runs on {_machines(given)}" for given in pools]
-    )
+    sizes = listed([f"{len(given.rows) + len(given.blocks):,} runs on {_machines(given)}" for given in pools])
     return [
         "# Which pages may borrow CMA memory, and when: every rule against every other",
         "",
@@ -170,16 +168,26 @@ def _front(page: Page, folder: str) -> list[str]:
     lines = ["## Success against its price", ""]
     for price, words in (("cost_ms", "success and cost"), ("cma_idle", "success and use of the area")):
         lines += [f"On the front of {words}: {listed([code(name) for name in front(page.main.rows, price)])}.", ""]
-    lines += ["Against never lending, paired over all runs:", "", *markdown(*head_tables.against_table(page.main.rows, NEVER))]
-    return [*lines, "", _image(folder, "front", "Success against cost"), "", _image(folder, "idle", "Success against idle area")]
+    lines += [
+        "Against never lending, paired over all runs:",
+        "",
+        *markdown(*head_tables.against_table(page.main.rows, NEVER)),
+    ]
+    return [
+        *lines,
+        "",
+        _image(folder, "front", "Success against cost"),
+        "",
+        _image(folder, "idle", "Success against idle area"),
+    ]
 
 
 def _blame(page: Page, folder: str) -> list[str]:
     return [
         "## Who holds demands up",
         "",
-        "Time that demands lost to pages that refused, ms a run, by kind of page and by who held it; a failed try's time "
-        "and the wait after it are shared out equally among the pages that refused in it. An empty cell is nothing.",
+        "Time that demands lost to pages that refused, ms a run, by kind of page and by who held it; a failed try's "
+        "time and the wait after it are shared out equally among the pages that refused in it. An empty cell is none.",
         "",
         *markdown(*head_tables.blame_table(page.main.rows)),
         "",
@@ -198,8 +206,8 @@ def _cost(page: Page, folder: str) -> list[str]:
         "",
         _image(folder, "cost", "What the cost is made of"),
         "",
-        "What a kill costs the user is an assumption. Under other prices, with the cost difference of the first pair of "
-        "each question [s; bold: told]:",
+        "What a kill costs the user is an assumption. Under other prices, with the cost difference of the first pair "
+        "of each question [s], in bold where its interval does not contain 0:",
         "",
         *markdown(*head_tables.kill_table(page.main.rows, pairs)),
         "",
@@ -219,9 +227,9 @@ def _sensitivity(page: Page, folder: str) -> list[str]:
         return [*lines, "No sensitivity rows were given."]
     pairs = first_contrasts(study.base)
     lines += [
-        f"One assumption changed at a time, {len(study.rows):,} runs on twins. A cell is the paired difference in whole-area "
-        "demands served [points], in bold where its interval does not contain 0; *as assumed* is the same scenarios "
-        "unchanged.",
+        f"One assumption changed at a time, {len(study.rows):,} runs on twins. A cell is the paired difference in "
+        "whole-area demands served [points], in bold where its interval does not contain 0; *as assumed* is the same "
+        "scenarios unchanged.",
         "",
         *markdown(*study.table(pairs)),
         "",
@@ -241,10 +249,10 @@ def _limits(page: Page) -> list[str]:
     return [
         "## Assumptions and limits",
         "",
-        "- The model, not a phone: [fidelity.md](fidelity.md) sets it beside measurements. Its rankings of rules hold up "
+        "- A model, not a phone: [fidelity.md](fidelity.md) sets it beside measurements. Its rankings of rules hold up "
         "better than its times; compare costs with each other, not with a stopwatch.",
-        "- Workloads are synthetic. Their numbers and which of them have no source are in `configs/workloads`; the table "
-        "of sensitivity varies those that have none and matter most.",
+        "- Workloads are synthetic. Their numbers, and which of them have no source, are in `configs/workloads`; the "
+        "sensitivity table varies some that have none.",
         "- Whole-area success is a mean over workloads that were chosen, not drawn: read the figure by workload before "
         "quoting a mean. Intervals speak of other seeds, not of other workloads, and each stands for itself: of twenty "
         "that tell a direction at 95 %, one may be chance.",
@@ -264,8 +272,8 @@ def _again(page: Page) -> list[str]:
         page.command,
         "```",
         "",
-        "`python -m experiments head-to-head` does all three, and runs only what is not in the cache. Any row can be run "
-        "again by itself: `python -m experiments validate runs/product/results.csv --rows 10`.",
+        "`python -m experiments head-to-head` does all three, and runs only what is not in the cache. Any row can be "
+        "run again by itself: `python -m experiments validate runs/product/results.csv --rows 10`.",
     ]
 
 

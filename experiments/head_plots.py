@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,12 +78,12 @@ def forest(findings: Sequence[Finding], path: Path) -> None:
         axes.set_yticks(range(len(findings)), [entry.contrast.name for entry in findings], fontsize=8)
         axes.invert_yaxis()
         axes.grid(axis="x", alpha=0.3)
-        axes.set_xlabel("difference in whole-area demands served [points], 95 % interval; right: the first is ahead")
+        axes.set_xlabel("whole-area demands served, first less second [points], 95 % interval")
 
     save(path, draw, 1.2 + 0.3 * len(findings))
 
 
-def stacked(names: Sequence[str], parts: dict[str, Sequence[float]], label: str, path: Path) -> None:
+def stacked(names: Sequence[str], parts: Mapping[str, Sequence[float]], label: str, path: Path) -> None:
     """Stacked bars, one a system."""
 
     def draw(axes: Axes) -> None:

@@ -47,8 +47,8 @@ QUESTIONS = (
             Contrast("anonymous_only", "page_cache_and_anonymous", "anonymous pages alone", "both"),
             Contrast("gfp_page_cache", "gfp_cma", "Intel's GFP_PAGE_CACHE", "HiSilicon's GFP_CMA"),
         ),
-        background="Feng Tang (Intel) lent to page cache only; Joonsoo Kim (LG) held that anonymous pages are easier to "
-        "migrate, and HiSilicon shipped that.",
+        background="Feng Tang (Intel) lent to page cache only; Joonsoo Kim (LG) held that anonymous pages are easier "
+        "to migrate, and HiSilicon shipped that.",
     ),
     Question(
         "block device",
@@ -96,10 +96,10 @@ QUESTIONS = (
         "pcp",
         "A per-CPU list of its own for CMA pages, the movable one, or none?",
         (
-            Contrast("anonymous_own_list", "anonymous_no_list", "a list of its own (anonymous pages)", "none"),
-            Contrast("anonymous_shared_list", "anonymous_no_list", "the movable list (anonymous pages)", "none"),
-            Contrast("page_cache_own_list", "page_cache_no_list", "a list of its own (page cache)", "none"),
-            Contrast("page_cache_shared_list", "page_cache_no_list", "the movable list (page cache)", "none"),
+            Contrast("anonymous_own_list", "anonymous_only", "a list of its own (anonymous pages)", "none"),
+            Contrast("anonymous_shared_list", "anonymous_only", "the movable list (anonymous pages)", "none"),
+            Contrast("page_cache_own_list", "page_cache_only", "a list of its own (page cache)", "none"),
+            Contrast("page_cache_shared_list", "page_cache_only", "the movable list (page cache)", "none"),
         ),
         background="Chen Feng (HiSilicon) wanted freed CMA pages off the per-CPU lists; Joonsoo Kim held that draining "
         "them is enough.",

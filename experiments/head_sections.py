@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from experiments.head_contrast import (
     COST,
@@ -14,7 +14,6 @@ from experiments.head_contrast import (
     Direction,
     Finding,
     Pool,
-    Rows,
     family,
     finding,
     findings,
@@ -24,10 +23,10 @@ from experiments.head_sensitivity import Sensitivity
 from experiments.head_tables import contrast_table, held_up_sentence, order, where_table
 from experiments.head_words import (
     answer,
+    brief,
     capital,
     code,
     confirmation,
-    difference_text,
     listed,
     sentence,
 )
@@ -65,7 +64,7 @@ class Page:
         return next((entry for entry in pools if wanted <= {row["system"] for row in entry.rows}), None)
 
 
-def _is_table(row: dict[str, object], system: str) -> bool:
+def _is_table(row: Mapping[str, Any], system: str) -> bool:
     return row["system"] == system and str(row["policy"]).endswith(TABLE_SUFFIX)
 
 
@@ -73,12 +72,12 @@ def _is_table(row: dict[str, object], system: str) -> bool:
 
 
 def question_section(page: Page, question: Question) -> list[str]:
-    """A question: the answer, and each contrast with its figures."""
-    measured = [(contrast, found) for contrast in question.contrasts if (found := page.pool_of(contrast))]
-    lines = [f"## {question.text}", "", question.background, "", short_answer(page, question)]
-    for contrast, given in measured:
-        lines += ["", *_contrast(page, question, contrast, given.only(question.families))]
+    """A question: each contrast with its answer and its figures."""
+    lines = [f"## {question.text}", "", question.background]
     missing = [contrast for contrast in question.contrasts if page.pool_of(contrast) is None]
+    for contrast in question.contrasts:
+        given = page.pool_of(contrast)
+        lines += ["", *_contrast(page, question, contrast, given.only(question.families))] if given else []
     if missing:
         names = listed([f"{code(entry.ours)} against {code(entry.theirs)}" for entry in missing])
         lines += ["", f"Left out, because the rows lack a system: {names}."]
@@ -86,7 +85,7 @@ def question_section(page: Page, question: Question) -> list[str]:
 
 
 def short_answer(page: Page, question: Question) -> str:
-    """The answers of a question's contrasts by whole-area success, and what the first one costs."""
+    """The answers of a question's contrasts in a few words; of the first one, what it costs, too."""
     told: list[str] = []
     for contrast in question.contrasts:
         given = page.pool_of(contrast)
@@ -94,32 +93,27 @@ def short_answer(page: Page, question: Question) -> str:
             continue
         rows = given.only(question.families).rows
         entry = finding(rows, contrast, WHOLE)
+        text = f"**{capital(answer(entry))}**: {brief(entry)} ({_both(contrast)}"
         if not told:
-            price = listed([_price(finding(rows, contrast, measure)) for measure in (COST, USE)])
-            told.append(f"**{capital(answer(entry))}.** {sentence(entry)} {capital(price)}.")
-        else:
-            told.append(f"{capital(answer(entry))}: {difference_text(entry)} between {_both(contrast)}.")
+            text += "; " + "; ".join(_price(finding(rows, contrast, measure)) for measure in (COST, USE))
+        told.append(text + ").")
     return " ".join(told) if told else "**Not measured**: the rows lack the systems that would answer it."
 
 
 def _both(contrast: Contrast) -> str:
-    return f"{code(contrast.ours)} and {code(contrast.theirs)}"
+    return f"{code(contrast.ours)} less {code(contrast.theirs)}"
 
 
 def _price(entry: Finding) -> str:
     """What a contrast does to a measure, as a clause."""
-    ours, theirs = code(entry.contrast.ours), code(entry.contrast.theirs)
-    if entry.direction in (Direction.AHEAD, Direction.BEHIND):
-        winner, loser = (ours, theirs) if entry.direction is Direction.AHEAD else (theirs, ours)
-        return f"{winner} is {entry.measure.better} than {loser} ({entry.measure.title} {difference_text(entry)})"
-    if entry.direction is Direction.TIE:
-        return f"no difference in {entry.measure.title} is told ({difference_text(entry)})"
-    return f"there is no difference in {entry.measure.title}"
+    told = "" if entry.direction in (Direction.AHEAD, Direction.BEHIND, Direction.EQUAL) else ", not told from none"
+    return f"{entry.measure.title} {brief(entry)}{told}"
 
 
 def _contrast(page: Page, question: Question, contrast: Contrast, given: Pool) -> list[str]:
     main = findings(given, contrast)
-    lines = [f"### {code(contrast.ours)} against {code(contrast.theirs)}", "", sentence(main[0])]
+    lines = [f"### {code(contrast.ours)} against {code(contrast.theirs)}", ""]
+    lines.append(f"**{capital(answer(main[0]))}.** {sentence(main[0])}")
     beside = _beside(page, contrast, given)
     if page.other and beside:
         lines[-1] += " " + confirmation(*beside, listed(sorted({family(row) for row in page.other.rows})))

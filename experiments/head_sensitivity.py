@@ -168,5 +168,3 @@ def _asked(rows: Rows, question: Question) -> Rows:
 def _levels(rows: Rows, systems: Sequence[str]) -> list[str]:
     values = {entry["system"]: entry["whole_success"] for entry in ranking(rows)}
     return [figure(100 * values.get(system, float("nan"))) for system in systems]
-
-

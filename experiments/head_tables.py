@@ -188,8 +188,8 @@ def kill_table(rows: Rows, pairs: Sequence[tuple[Question, Contrast]]) -> Table:
     cells = []
     for seconds in KILL_SECONDS:
         weighed = with_kill_cost(rows, seconds)
-        entries = sorted(ranking(weighed), key=lambda entry: (entry["cost_ms"], entry["system"]))
-        cheapest = ", ".join(f"{code(entry['system'])} {entry['cost_ms'] / 1000:.2f} s" for entry in entries[:3])
+        means = sorted((mean(row["cost_ms"] for row in own), name) for name, own in of_system(weighed).items())
+        cheapest = ", ".join(f"{code(name)} {cost / 1000:.2f} s" for cost, name in means[:3])
         found = [finding(weighed, contrast, COST) for _, contrast in pairs]
         cells.append([f"{seconds:g} s", cheapest, *(short(entry) for entry in found)])
     return titles, cells

@@ -12,10 +12,8 @@ from __future__ import annotations
 import argparse
 import shlex
 from pathlib import Path
-from typing import Any
 
 from experiments import output
-from experiments.config import ROOT
 from experiments.results import read_results
 
 SUMMARY = "write docs/head-to-head.md: the questions of the discussion, answered from rows"
@@ -38,7 +36,9 @@ def run(args: argparse.Namespace) -> int:
     results, study = Path(args.results) if args.results else None, args.sensitivity
     if results is None:
         results, study = _run_suites(args.jobs)
-    page = page_of(read_results(results), read_results(study) if study else None, command_of(results, study, args))
+    page = page_of(
+        read_results(results), read_results(study) if study else None, command_of(results, study, args.markdown)
+    )
     for path in write_page(page, Path(args.markdown)):
         output.note(str(path))
     if args.json:
@@ -46,3 +46,28 @@ def run(args: argparse.Namespace) -> int:
 
         output.write_json(args.json, figures(page))
     return 0
+
+
+def _run_suites(jobs: int) -> tuple[Path, str]:
+    """Run what the cache lacks of both suites; returns the files of rows."""
+    from experiments.cache import RowCache, default_folder
+    from experiments.comparison import system_names
+    from experiments.head_page import SENSITIVITY_SYSTEMS
+    from experiments.results import write_results
+    from experiments.runs import RUNS
+    from experiments.suite import load_suite
+    from experiments.suite_run import run_suite
+
+    paths = []
+    for name, systems in (("product", "all"), ("sensitivity", SENSITIVITY_SYSTEMS)):
+        rows = run_suite(load_suite(name), system_names(systems), jobs, RowCache(default_folder()))
+        paths.append(RUNS / name / "results.csv")
+        write_results(paths[-1], rows)
+    return paths[0], str(paths[1])
+
+
+def command_of(results: Path, sensitivity: str | None, markdown: str) -> str:
+    """The command that writes the same page again."""
+    words = ["python -m experiments head-to-head", shlex.quote(str(results))]
+    words += ["--sensitivity", shlex.quote(str(sensitivity))] if sensitivity else []
+    return " ".join(words + (["--markdown", shlex.quote(markdown)] if markdown != PAGE else []))

@@ -102,12 +102,13 @@ def confirmation(here: Finding, there: Finding, workloads: str) -> str:
     else:
         verb = "neither tells a direction"
     return (
-        f"On {workloads}, which machines of full size play too, the twins give {_briefly(here)} and full size "
-        f"{_briefly(there)} over {there.paired.pairs:,} pairs: {verb}."
+        f"On {workloads}, which machines of full size play too, the twins give {brief(here)} and full size "
+        f"{brief(there)} over {there.paired.pairs:,} pairs: {verb}."
     )
 
 
-def _briefly(entry: Finding) -> str:
+def brief(entry: Finding) -> str:
+    """The difference alone, or that there is none."""
     return "no difference" if entry.direction is Direction.EQUAL else difference_text(entry)
 
 

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 RESAMPLES = 2000
+_AT_A_TIME = 50
+"""Resamples drawn in one go: few enough to stay in the processor's cache."""
 CONFIDENCE = 0.95
 
 
@@ -55,7 +57,8 @@ def bootstrap(values: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> t
     if len(sample) < 2:
         return float("nan"), float("nan")
     rng = np.random.default_rng(seed)
-    means = np.array([sample[rng.integers(0, len(sample), len(sample))].mean() for _ in range(resamples)])
+    count, sizes = len(sample), [_AT_A_TIME] * (resamples // _AT_A_TIME) + [resamples % _AT_A_TIME]
+    means = np.concatenate([sample[rng.integers(0, count, (size, count))].mean(axis=1) for size in sizes if size])
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return float(low), float(high)
