@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,9 @@ from rich.table import Table
 
 _PLAIN_WIDTH = 160
 """Columns when the output is a file or a pipe, where nothing tells the width."""
+
+_SILENT_S = 60
+"""After so long without a line, one says how far the work is, where no terminal is watching."""
 
 console = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH, highlight=False, soft_wrap=True)
 """Results go here (stdout)."""
@@ -66,6 +70,7 @@ class Task:
         self._progress = progress
         self._bar = progress.add_task(title, total=total) if progress else None
         self._said = 0
+        self._began = self._last = time.monotonic()
 
     def advance(self, amount: float = 1, note: str = "") -> None:
         """Add `amount` to what is done; `note` is shown behind the title."""
@@ -80,9 +85,14 @@ class Task:
             self._progress.update(self._bar, completed=done, description=title)
             return
         quarter = int(4 * done / self.total) if self.total else 4
-        if quarter > self._said:
-            self._said = quarter
-            notes.print(f"  {self.title}: {min(100, round(100 * done / self.total)) if self.total else 100} %")
+        if quarter > self._said or time.monotonic() - self._last > _SILENT_S:
+            self._said, self._last = quarter, time.monotonic()
+            share = min(1.0, done / self.total) if self.total else 1.0
+            notes.print(f"  {title}: {round(100 * share)} %{self._time_left(share)}", markup=False)
+
+    def _time_left(self, share: float) -> str:
+        left_s = (time.monotonic() - self._began) * (1 - share) / share if share else 0.0
+        return f", about {left_s / 60:.0f} min left" if left_s > _SILENT_S else ""
 
 
 @contextmanager

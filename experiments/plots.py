@@ -35,16 +35,16 @@ def draw_all(rows: Rows, folder: Path) -> list[tuple[str, str]]:
     )
     drawn = []
     for name, caption, draw in plots:
-        figure, axes = _figure()
+        figure, axes = new_figure()
         if draw(axes, rows):
-            _save(figure, folder / name)
+            save_png(figure, folder / name)
             drawn.append((name, caption))
     return drawn
 
 
 def draw_progress(progress: Rows, path: Path) -> bool:
     """Draw the training curve: mean return of episodes and of the select seeds, over decisions."""
-    figure, axes = _figure()
+    figure, axes = new_figure()
     for column, label, colour in (("episode_return", "train seeds", _PIECES), ("select_return", "select seeds", _COST)):
         points = [(row["timesteps"], row[column]) for row in progress if row.get(column) == row.get(column)]
         if points:
@@ -54,22 +54,24 @@ def draw_progress(progress: Rows, path: Path) -> bool:
     axes.set_xlabel("decisions")
     axes.set_ylabel("mean episode return [- ms of user-visible cost]")
     axes.legend(frameon=False)
-    _save(figure, path)
+    save_png(figure, path)
     return True
 
 
-def _figure() -> tuple[Figure, Axes]:
+def new_figure(width: float = 8, height: float = 4.5) -> tuple[Figure, Axes]:
+    """An empty plot of so many inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 4.5), dpi=110, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_png(figure: Figure, path: Path) -> None:
+    """Write a plot, completely or not at all; the same plot gives the same bytes."""
     with atomic(path, "wb") as out:
         figure.savefig(out, format="png", metadata={"Software": None})
 

@@ -74,13 +74,12 @@ def _order(entry: Mapping[str, Any]) -> tuple[float, float, float, str]:
 def by_workload(rows: Sequence[Mapping[str, Any]], metric: str) -> tuple[list[str], dict[str, dict[str, float]]]:
     """The workloads in their order, and a metric's mean by system and workload."""
     workloads = list(dict.fromkeys(str(row["workload"]) for row in rows))
-    systems = [entry["system"] for entry in ranking(rows)]
+    found: dict[tuple[str, str], list[float | None]] = {}
+    for row in rows:
+        found.setdefault((str(row["system"]), str(row["workload"])), []).append(row.get(metric))
+    systems = [str(entry["system"]) for entry in ranking(rows)]
     values = {
-        system: {
-            workload: mean(row.get(metric) for row in rows if (row["system"], row["workload"]) == (system, workload))
-            for workload in workloads
-        }
-        for system in systems
+        system: {workload: mean(found.get((system, workload), ())) for workload in workloads} for system in systems
     }
     return workloads, values
 

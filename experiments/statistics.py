@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 RESAMPLES = 2000
-_AT_A_TIME = 50
-"""Resamples drawn in one go: few enough to stay in the processor's cache."""
 CONFIDENCE = 0.95
+TAILS = ((1 - CONFIDENCE) / 2, 1 - (1 - CONFIDENCE) / 2)
+"""Ends of an interval, as quantiles."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,16 @@ def bootstrap(values: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> t
     sample = np.asarray(values, dtype=float)
     if len(sample) < 2:
         return float("nan"), float("nan")
-    rng = np.random.default_rng(seed)
-    count, sizes = len(sample), [_AT_A_TIME] * (resamples // _AT_A_TIME) + [resamples % _AT_A_TIME]
-    means = np.concatenate([sample[rng.integers(0, count, (size, count))].mean(axis=1) for size in sizes if size])
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
+    low, high = np.quantile(resampled_means(sample, resamples, seed), TAILS)
     return float(low), float(high)
+
+
+def resampled_means(sample: NDArray[np.float64], resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.float64]:
+    """Means of resamples of the last axis, in a last axis of their own; samples of one length are resampled alike."""
+    count = sample.shape[-1]
+    drawn = np.random.default_rng(seed).integers(0, count, (resamples, count))
+    means: NDArray[np.float64] = sample[..., drawn].mean(axis=-1)
+    return means
 
 
 def paired(ours: ArrayLike, theirs: ArrayLike, higher_is_better: bool = True) -> Paired:

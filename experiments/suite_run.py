@@ -29,7 +29,7 @@ class Batch:
     """(position, unit, key)."""
     cache: str
     weight: float
-    """Expected work, in no unit: MB of memory times simulated seconds."""
+    """Expected work, in runs of a mean length."""
 
 
 def run_suite(suite: Suite, systems: Sequence[tuple[str, str]], jobs: int, cache: RowCache) -> list[Row]:
@@ -53,21 +53,21 @@ def run_suite(suite: Suite, systems: Sequence[tuple[str, str]], jobs: int, cache
             rows[index] = row
     output.note(f"{len(units)} runs: {len(rows)} from {cache.folder}, {len(missing)} to do")
     batches = plan(suite, missing, cache)
-    with output.progress("comparing", round(sum(batch.weight for batch in batches))) as task:
-        with closing(finished(run_batch, batches, jobs)) as done:
-            for number, found in done:
-                rows.update(found)
-                first = batches[number].units[0][1]
-                task.advance(batches[number].weight, f"{len(rows)} of {len(units)} runs, {first.workload}")
+    with output.progress("comparing", len(missing)) as task, closing(finished(run_batch, batches, jobs)) as done:
+        for number, found in done:
+            rows.update(found)
+            task.advance(batches[number].weight, batches[number].units[0][1].workload)
     return [rows[index] for index in range(len(units))]
 
 
 def plan(suite: Suite, missing: Sequence[tuple[int, Unit, str]], cache: RowCache) -> list[Batch]:
     """Batches of the units that are missing: the first one a single run, then the longest first.
 
-    The first batch runs alone, to fill the compiler's cache, so it is as short as can be.
+    The first batch runs alone, to fill the compiler's cache, so it is as short as can be. How long a run takes is
+    taken to grow with memory and with simulated time.
     """
     lengths = {entry.label: duration_s(entry) * _megabytes(entry.machine) for entry in suite.scenarios}
+    whole = sum(lengths[unit.workload] for _, unit, _ in missing)
     grouped = itertools.groupby(missing, key=lambda entry: (entry[1].workload, entry[1].seed))
     pieces = []
     for (label, _), members in grouped:
@@ -78,7 +78,7 @@ def plan(suite: Suite, missing: Sequence[tuple[int, Unit, str]], cache: RowCache
         label, units = pieces[0]
         pieces[:1] = [(label, units[:1]), (label, units[1:])]
     folder = str(cache.folder)
-    return [Batch(units, folder, lengths[label] * len(units)) for label, units in pieces]
+    return [Batch(units, folder, lengths[label] * len(units) * len(missing) / whole) for label, units in pieces]
 
 
 def _megabytes(machine: str) -> int:
