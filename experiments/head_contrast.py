@@ -54,7 +54,11 @@ SWAP = Measure("swap_ms", "swap-in", "swaps in for {} a run", 1, " ms", " ms", F
 REFAULT = Measure("refault_ms", "refault", "reads again for {} a run", 1, " ms", " ms", False, "faster")
 P50 = Measure("demand_ms_p50", "demand p50", "takes {} for a demand", 1, " ms", " ms", False, "faster")
 P99 = Measure("demand_ms_p99", "demand p99", "takes {} for the slowest demands", 1, " ms", " ms", False, "faster")
-MEASURES = (WHOLE, FIRST, PIECES, BLOCKS, COST, KILLS, STALL, SWAP, REFAULT, P50, P99, USE)
+FAIR_COST = Measure(
+    "fair_cost_ms", "cost, pairs served alike", "costs {} a run", 0.001, " s", " s", False, "cheaper", 2
+)
+"""Of pairs of runs in which both served as many demands: who fails a demand is spared what serving it costs."""
+MEASURES = (WHOLE, FIRST, PIECES, BLOCKS, COST, FAIR_COST, KILLS, STALL, SWAP, REFAULT, P50, P99, USE)
 
 
 class Direction(Enum):
@@ -122,15 +126,30 @@ def level(values: Iterable[float | None], share: bool = False) -> Level:
 
 
 def finding(rows: Rows, contrast: Contrast, measure: Measure) -> Finding:
-    """One measure of a contrast, over the pairs that both systems have."""
-    own = {name: [row for row in rows if row["system"] == name] for name in (contrast.ours, contrast.theirs)}
-    levels = [level((row.get(measure.metric) for row in mine), measure.points == " points") for mine in own.values()]
-    paired = against(
-        [row for mine in own.values() for row in mine], measure.metric, contrast.theirs, measure.higher_is_better
-    )
+    """One measure of a contrast: each system's mean, and the difference over the pairs that both have."""
+    ours: Rows = [row for row in rows if row["system"] == contrast.ours]
+    theirs: Rows = [row for row in rows if row["system"] == contrast.theirs]
+    if measure is FAIR_COST:
+        ours, theirs = _served_alike(ours, theirs)
+    share = measure.points == " points"
+    levels = [level((row.get(measure.metric) for row in mine), share) for mine in (ours, theirs)]
+    paired = against([*ours, *theirs], measure.metric, contrast.theirs, measure.higher_is_better)
     nan = float("nan")
     nothing = Paired(0, nan, nan, nan, nan, 0, 0, 0)
     return Finding(contrast, measure, levels[0], levels[1], paired.get(contrast.ours, nothing))
+
+
+def _served_alike(ours: Rows, theirs: Rows) -> tuple[Rows, Rows]:
+    """The pairs of rows in which both systems served the same share of demands, with their cost."""
+    beside = {(row["workload"], row["seed"]): row for row in theirs}
+    pairs = [(row, beside[key]) for row in ours if (key := (row["workload"], row["seed"])) in beside]
+    kept = [pair for pair in pairs if _served(pair[0]) == _served(pair[1])]
+    first, second = ([{**pair[side], FAIR_COST.metric: pair[side]["cost_ms"]} for pair in kept] for side in (0, 1))
+    return first, second
+
+
+def _served(row: Mapping[str, Any]) -> tuple[Any, Any]:
+    return row["whole_success"], row["pieces_success"]
 
 
 def findings(given: Pool, contrast: Contrast) -> list[Finding]:

@@ -22,12 +22,14 @@ from experiments.head_contrast import (
 from experiments.head_questions import QUESTIONS, Contrast, contrasts
 from experiments.head_sections import Page, question_section, short_answer
 from experiments.head_sensitivity import NOT_LENDING, Sensitivity
-from experiments.head_tables import first_contrasts, front, of_system, system_level
+from experiments.head_tables import BOUND, first_contrasts, front, of_system, system_level
 from experiments.head_words import code, listed, sentence
 from experiments.output import write_text
 from experiments.report import markdown
+from experiments.suite import load_suite
 
-ORACLE = "oracle"
+SUITE = "product"
+"""The suite whose machines and twins are set beside each other."""
 NEVER = "carve_out"
 SENSITIVITY_SYSTEMS = (
     "carve_out,page_cache_only,anonymous_only,page_cache_and_anonymous,page_cache_and_bdev,gfp_page_cache,gfp_cma,"
@@ -127,18 +129,18 @@ def _answer_legend(page: Page) -> str:
     return (
         "Success is within the driver's three tries, mean over runs. Cost of a run: allocation stalls, swap-in and "
         f"refault time, and {KILL_WEIGHT}. *On the front*: no other system serves as many whole-area demands for less "
-        f"cost (with less of the area idle); {code(ORACLE)}, a bound, takes no part. "
+        f"cost (with less of the area idle); {code(BOUND)}, a bound, takes no part. "
         + ("Full size plays fewer workloads than the twins, so the two columns are not alike." if page.other else "")
     ).rstrip()
 
 
 def _gain_lines(page: Page) -> list[str]:
     """What the clairvoyant bound leaves to be gained over the best rules, and over never lending."""
-    if ORACLE not in page.systems:
-        return [f"*What would a clairvoyant gain?* Not measured: {code(ORACLE)} is not among the systems."]
+    if BOUND not in page.systems:
+        return [f"*What would a clairvoyant gain?* Not measured: {code(BOUND)} is not among the systems."]
     lines = []
     for system in rules(page)[:2]:
-        contrast = Contrast(ORACLE, system, "", "")
+        contrast = Contrast(BOUND, system, "", "")
         found = [finding(page.main.rows, contrast, measure) for measure in (WHOLE, COST, USE)]
         lines.append(" ".join(sentence(entry) for entry in found))
     return [f"*What would a clairvoyant gain?* {lines[0]}", *lines[1:]] if lines else []
@@ -242,7 +244,18 @@ def _sensitivity(page: Page, folder: str) -> list[str]:
 def _agreement(page: Page) -> list[str]:
     if page.other is None:
         return []
-    return ["## Twins against full size", "", *head_tables.agreement_lines(page.main.rows, page.other.rows)]
+    rows = [row for given in (page.main, page.other) for row in (*given.rows, *given.blocks)]
+    titles, cells = head_tables.agreement_table(load_suite(SUITE), rows)
+    if not cells:
+        return []
+    return [
+        "## Twins against full size",
+        "",
+        "Every pair of systems, by the mean over seeds; *told on both*: pairs whose interval contains 0 on neither "
+        "machine.",
+        "",
+        *markdown(titles, cells),
+    ]
 
 
 def _limits(page: Page) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from experiments.head_contrast import WHOLE, Direction, Finding, Rows
 from experiments.head_tables import blame_groups, of_system, order
-from experiments.output import atomic
+from experiments.plots import new_figure, save_png
 from experiments.ranking import COST_WEIGHTS, by_workload, ranking
 from experiments.statistics import mean
 
@@ -32,17 +32,10 @@ _COSTS = {"stall_ms": "stall", "swap_ms": "swap-in", "refault_ms": "refault", "k
 
 
 def save(path: Path, draw: Callable[[Axes], None], height: float = 4.5) -> None:
-    """One figure in a PNG file; the same data give the same bytes."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, height), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
+    """One figure in a PNG file."""
+    figure, axes = new_figure(9, height)
     draw(axes)
-    with atomic(path, "wb") as out:
-        figure.savefig(out, format="png", metadata={"Software": None})
+    save_png(figure, path)
 
 
 def front(rows: Rows, path: Path, metric: str, scale: float, label: str, best: Sequence[str]) -> None:

@@ -24,6 +24,8 @@ from experiments.head_questions import QUESTIONS, Contrast, Question
 from experiments.head_words import code, counts, difference_text, level_text, signed
 from experiments.ranking import COST_WEIGHTS, figure, ranking
 from experiments.statistics import mean
+from experiments.suite import Suite
+from experiments.suite_figures import agreement, by_scenario, pareto_front
 
 Table = tuple[list[str], list[list[str]]]
 """Titles and cells."""
@@ -33,6 +35,8 @@ BLAME_GROUPS = 9
 KILL_SECONDS = (0.0, 0.3, 1.0, 3.0, 10.0)
 """What a kill is taken to cost [s]; the page uses 1."""
 OTHERS = "others"
+BOUND = "oracle"
+"""No rule, but what a clairvoyant reaches."""
 
 
 def order(rows: Rows) -> list[str]:
@@ -217,13 +221,7 @@ def first_contrasts(rows: Rows) -> list[tuple[Question, Contrast]]:
 
 def front(rows: Rows, price: str) -> list[str]:
     """The systems that no other one beats in whole-area success and in a price; bounds take no part."""
-    entries = [entry for entry in ranking(rows) if entry["system"] != "oracle"]
-    points = {entry["system"]: (-entry["whole_success"], entry[price]) for entry in entries}
-    return [
-        system
-        for system, point in points.items()
-        if not any(other != point and other[0] <= point[0] and other[1] <= point[1] for other in points.values())
-    ]
+    return pareto_front([entry for entry in ranking(rows) if entry["system"] != BOUND], WHOLE.metric, price)
 
 
 def plain_mean(rows: Rows, measure: Measure) -> str:
@@ -241,6 +239,23 @@ def against_table(rows: Rows, baseline: str) -> Table:
     return [f"difference to {code(baseline)}", "whole area", "cost", "CMA used"], cells
 
 
-def agreement_lines(twins: Rows, full: Rows) -> list[str]:
-    """How far twins and machines of full size put the systems in the same order."""
-    return []
+def agreement_table(suite: Suite, rows: Rows) -> Table:
+    """How far a twin puts the systems in the order that full size does, for each scenario played on both."""
+    own = by_scenario(rows)
+    cells = []
+    for full, twin in suite.twin_pairs():
+        for metric in (*full.measures, COST.metric, "cma_idle"):
+            found = agreement(own, full, twin, metric)
+            if found.systems > 1:
+                order = f"{found.alike}/{found.opposite}/{found.tied}"
+                clear = f"{found.clear_alike}/{found.clear_opposite}"
+                cells.append([full.label, twin.label, metric, figure(found.rank_correlation, 2), order, clear])
+    titles = [
+        "full size",
+        "twin",
+        "ordered by",
+        "rank correlation",
+        "pairs alike/opposite/tied",
+        "told on both: alike/opposite",
+    ]
+    return titles, cells
