@@ -203,7 +203,6 @@ def workload_of(source: str, machine: str, seed: int) -> Workload:
 def run_unit(unit: Unit) -> Row:
     """Run one row from boot to the last event."""
     from cma_gym.machine.kernel import KernelConfig
-    from cma_gym.machine.machine import run
     from cma_gym.machine.spec import MachineSpec
 
     system = resolve(unit.policy)
@@ -215,7 +214,7 @@ def run_unit(unit: Unit) -> Row:
     kernel = KernelConfig.for_profile(spec.profile, **switches)
     # A synthetic seed chooses the workload and nothing else; a recording leaves it only the boot to choose.
     boot_seed = unit.seed if "trace" in origin else 0
-    result = run(spec, kernel, workload, system.decide, params=system.params, seed=boot_seed)
+    result = system.run(spec, kernel, workload, boot_seed)
     return {
         "system": unit.system,
         "workload": unit.workload,

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from experiments import output
-from experiments.config import CONFIGS, ROOT
+from experiments.config import CONFIGS, ROOT, ConfigError
 
 SUMMARY = "list systems, workloads, environments and configurations"
 
@@ -17,10 +17,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("kind", nargs="?", choices=KINDS, help="one list only")
     parser.add_argument("--json", metavar="FILE", help="write the lists for programs")
+    parser.add_argument("--markdown", metavar="FILE", help="write the page on all systems; only with `systems`")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the lists."""
+    if args.markdown and args.kind != "systems":
+        raise ConfigError("--markdown: the page is about systems; write: list systems --markdown FILE")
     finders = {"systems": _systems, "workloads": _workloads, "envs": _envs, "configs": _configs}
     lists = {kind: finders[kind]() for kind in ([args.kind] if args.kind else KINDS)}
     for number, (kind, entries) in enumerate(lists.items()):
@@ -32,7 +35,16 @@ def run(args: argparse.Namespace) -> int:
             output.console.print(f"  {entry['name']:<{width}}  {entry['summary']}", markup=False)
     if args.json:
         output.write_json(args.json, lists)
+    if args.markdown:
+        _write_page(args.markdown)
     return 0
+
+
+def _write_page(path: str) -> None:
+    from experiments.systems_page import package_systems, page
+
+    output.write_text(path, page(package_systems()))
+    output.note(f"page: {path}")
 
 
 def _systems() -> list[dict[str, Any]]:

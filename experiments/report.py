@@ -120,10 +120,11 @@ def _tables(rows: Sequence[Mapping[str, Any]], baseline: str) -> list[str]:
     ]
 
 
-def markdown(titles: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
-    """A Markdown table; the first column is text, the others are figures."""
+def markdown(titles: Sequence[str], cells: Sequence[Sequence[str]], words: int = 1) -> list[str]:
+    """A Markdown table; the first `words` columns are text, the others are figures."""
     head = "| " + " | ".join(title.replace("\n", " ") for title in titles) + " |"
-    return [head, "|:--|" + "--:|" * (len(titles) - 1), *("| " + " | ".join(line) + " |" for line in cells)]
+    rule = "|" + ":--|" * words + "--:|" * (len(titles) - words)
+    return [head, rule, *("| " + " | ".join(line) + " |" for line in cells)]
 
 
 def _progress(path: Path) -> list[dict[str, float]]:

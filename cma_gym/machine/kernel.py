@@ -63,6 +63,8 @@ class KernelConfig(BaseModel):
     """The low memory killer (FACTS C9)."""
     lmk_subtract_cma: bool = False
     """It does not count free CMA as free (HiSilicon, Qualcomm)."""
+    reclaim_skips_cma: bool = False
+    """Direct reclaim passes over CMA pages if the request could not use them (mainline 2023-2024; FACTS A9.c, A3)."""
     lmk_minfree_permille: tuple[int, int, int, int] = (20, 35, 60, 0)
     """Tasks of an importance class may be killed when both free and file pages are below this share of RAM [1/1000], by
     Importance; SYSTEM never is. Source: vendor tables of 3 GB phones (FACTS C9: 18432, 27648 and 55296 pages)."""
@@ -146,7 +148,7 @@ class KernelConfig(BaseModel):
             "cma_ratio lend compact_into_cma migrate_into_cma lending_stops_while_busy shrink_before_cma_alloc "
             "lru_cache_disable lru_per_zone new_anon_active fair_zone steal_largest_first boost_factor "
             "migrate_passes swappiness dirty_background_percent dirty_percent demand_tries lmk lmk_subtract_cma "
-            "cma_round_robin isolate_max_order cma_alloc_retries cma_alloc_bulk "
+            "reclaim_skips_cma cma_round_robin isolate_max_order cma_alloc_retries cma_alloc_bulk "
             "scan_by_rotation old_allocator pcp_scale_max kcompactd gcma cma_balance cma_first_limit "
             "demand_tries_per_piece"
         )

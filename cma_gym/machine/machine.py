@@ -11,7 +11,7 @@ from cma_gym.machine.kernel import KernelConfig
 from cma_gym.machine.result import blame_table, demand_table, held_up, metrics
 from cma_gym.machine.spec import MachineSpec
 from cma_gym.machine.step import Status, load, rollout
-from cma_gym.machine.view import NR_VIEW
+from cma_gym.machine.view import NR_VIEW, NR_VIEW_AND_SUBJECT
 from cma_gym.mm.jit import jit
 from cma_gym.mm.mm_init import declare_layout, finish_boot, init_heads, init_tables
 from cma_gym.mm.mm_types import Shape, memory_dtype, nr_list_heads, shape_for
@@ -124,6 +124,7 @@ def run(
     decide: Any,
     params: np.ndarray | tuple[int, ...] = (),
     seed: int = 0,
+    hindsight: bool = False,
 ) -> Result:
     """Boot a machine and run a whole workload on it under one rule.
 
@@ -134,6 +135,7 @@ def run(
         decide: rule made with `machine.decision.decision`.
         params: integers handed to the rule.
         seed: of the boot.
+        hindsight: the rule is clairvoyant and is told which pages it is asked for (`view.Subject`).
 
     Returns:
         The figures and the machine. The same arguments give the same bytes.
@@ -142,5 +144,6 @@ def run(
     boot(mems, 0, spec, kernel, seed)
     load(mems, 0, 0, len(workload.events))
     events = workload.events.view(np.recarray)
-    rollout(mems, 0, events, decide, np.asarray(params, np.int64), np.zeros(NR_VIEW, np.int64))
+    view = np.zeros(NR_VIEW_AND_SUBJECT if hindsight else NR_VIEW, np.int64)
+    rollout(mems, 0, events, decide, np.asarray(params, np.int64), view)
     return Result(metrics(mems[0]), demand_table(mems[0]), blame_table(mems[0]), held_up(mems[0]), mems)

@@ -97,7 +97,7 @@ def do_spawn(mem, event):
     task = mem.task[event.task]
     if event.op == Op.SPAWN and event.value > 0 and task.alive:
         return
-    task.cold = event.value
+    task.cold = event.value if event.op == Op.SPAWN else 0
     if task.alive and event.task > 0:
         exit_mmap(mem, task_cpu(mem, event.task), np.int64(event.task))
     task.alive = 1

@@ -32,7 +32,8 @@ from cma_gym.machine.ops import (
     do_truncate,
     do_unmap,
 )
-from cma_gym.machine.view_fill import write_view
+from cma_gym.machine.view import NR_VIEW
+from cma_gym.machine.view_fill import write_subject, write_view
 from cma_gym.mm.clock import due, elapse
 from cma_gym.mm.cma import NEVER_NS, run_demands
 from cma_gym.mm.hands import begin_operation, end_operation, note_lag
@@ -170,10 +171,10 @@ def finish_demands(mem):
 
 
 @jit
-def advance_one(mem, events):
-    """Run until a question is open or the stream is over (Status)."""
+def advance_to(mem, events, stop):
+    """Run until a question is open (Status) or event `stop` comes next."""
     cursor = mem.cursor
-    while cursor.next < cursor.end:
+    while cursor.next < stop:
         event = events[cursor.next]
         if not cursor.begun:
             if ask_for_zsmalloc(mem):
@@ -185,6 +186,14 @@ def advance_one(mem, events):
         if not dispatch(mem, event):
             return 1
         end_event(mem)
+    return 0
+
+
+@jit
+def advance_one(mem, events):
+    """Run until a question is open or the stream is over (Status)."""
+    if advance_to(mem, events, mem.cursor.end):
+        return 1
     finish_demands(mem)
     return 0
 
@@ -242,13 +251,17 @@ def answer(mems, i, action):
     answer_one(mems[i], action)
 
 
-def _rollout(mems, i, events, decide, params, view):
+def _rollout(mems, i, events, decide, params, view, stop):
     mem = mems[i]
     decisions = 0
-    while advance_one(mem, events):
+    while advance_to(mem, events, stop):
         write_view(mem, view)
+        if len(view) > NR_VIEW:
+            write_subject(mem, events[mem.cursor.next], view)
         answer_one(mem, decide(view, params))
         decisions += 1
+    if stop == mem.cursor.end:
+        finish_demands(mem)
     return decisions
 
 
@@ -257,15 +270,23 @@ def _compiled_rollout(machines: Any) -> Any:
     """The rollout for one type of machine array, compiled once for all rules: they come as function pointers."""
     integers = types.Array(types.int64, 1, "C")
     events = types.Array(numba.from_dtype(event_dtype), 1, "C")
-    signature = types.int64(machines, types.int64, events, DecisionPointer, integers, integers)
+    signature = types.int64(machines, types.int64, events, DecisionPointer, integers, integers, types.int64)
     compiled = jit(_rollout)
     compiled.compile(signature)
     compiled.disable_compile()
     return compiled
 
 
-def rollout(mems: Any, i: int, events: np.ndarray, decide: Any, params: np.ndarray, view: np.ndarray) -> int:
-    """Run machine `i` to the end of its window under a compiled rule.
+def rollout(
+    mems: Any,
+    i: int,
+    events: np.ndarray,
+    decide: Any,
+    params: np.ndarray,
+    view: np.ndarray,
+    stop: int | None = None,
+) -> int:
+    """Run machine `i` to the end of its window, or a part of the way, under a compiled rule.
 
     Args:
         mems: recarray of machine records.
@@ -273,11 +294,14 @@ def rollout(mems: Any, i: int, events: np.ndarray, decide: Any, params: np.ndarr
         events: array of event_dtype.
         decide: rule made with `decision`.
         params: int64[any], handed to the rule.
-        view: int64[NR_VIEW], working space.
+        view: int64[NR_VIEW], working space; int64[NR_VIEW_AND_SUBJECT] for a clairvoyant rule.
+        stop: the event before which to stop; a later call goes on from there as if it had not. None: the end.
 
     Returns:
         The number of decisions taken.
     """
+    end = int(mems["cursor"]["end"][i])
+    stop = end if stop is None else min(stop, end)
     if numba.config.DISABLE_JIT:
-        return int(_rollout(mems, i, events, decide, params, view))
-    return int(_compiled_rollout(numba.typeof(mems))(mems, i, events, decide, params, view))
+        return int(_rollout(mems, i, events, decide, params, view, stop))
+    return int(_compiled_rollout(numba.typeof(mems))(mems, i, events, decide, params, view, stop))

@@ -85,3 +85,23 @@ def _indices() -> Any:
 
 View = _indices()
 """Index of each feature; `View.FREE_CMA` works in compiled code."""
+
+
+class Subject(IntEnum):
+    """What a clairvoyant rule is told behind the features, and nobody else: which pages its answer covers.
+
+    Only a run with `hindsight` (`machine.run`) has room for it; no kernel knows the event, and no table, observation or
+    ordinary rule ever sees it.
+    """
+
+    EVENT = NR_VIEW
+    """Position in the stream of the event that asks."""
+    FIRST = NR_VIEW + 1
+    """The page asked for: a virtual page, or FILE_PAGES + a file page; NO_PAGE for zsmalloc's, which have no name."""
+    LAST = NR_VIEW + 2
+    """The last page that this answer can cover."""
+
+
+NR_VIEW_AND_SUBJECT = NR_VIEW + len(Subject)
+FILE_PAGES = 1 << 32
+"""Added to file pages, to tell them from virtual ones."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from cma_gym.machine.view import View
+import numpy as np
+
+from cma_gym.machine.events import Op, TouchFlag
+from cma_gym.machine.view import FILE_PAGES, Subject, View
 from cma_gym.mm.jit import jit
-from cma_gym.mm.mmzone import NR_ZONES, WMARK_HIGH, WMARK_LOW, PageKind, ZoneStat
+from cma_gym.mm.memory import fault_request
+from cma_gym.mm.mmzone import NO_PAGE, NR_ZONES, REQUEST_ZSMALLOC, WMARK_HIGH, WMARK_LOW, PageKind, ZoneStat
 from cma_gym.mm.workingset import NS_PER_SECOND
 from cma_gym.mm.zonelist import nr_free_cma
 
@@ -92,3 +96,36 @@ def write_view(mem, view):
     write_request(mem, view)
     write_zones(mem, view)
     write_node(mem, view)
+
+
+@jit
+def last_subject(mem, event):
+    """The last page of this event that the answer can cover: what is present does not count against the run."""
+    left = mem.cursor.run
+    page = np.int64(event.start) + mem.cursor.offset
+    end = np.int64(event.start) + event.nr
+    last = page
+    while page < end and left > 0:
+        if event.op == Op.FILE:
+            missing = mem.filemap[page].entry < 0
+        else:
+            request = fault_request(mem, page, event.arg & TouchFlag.WRITE, event.arg & TouchFlag.DRIVER)
+            missing = request == mem.cursor.kind
+        if missing:
+            last = page
+            left -= 1
+        page += 1
+    return last
+
+
+@jit
+def write_subject(mem, event, view):
+    """Fill the tail of a clairvoyant rule's view (Subject): which event asks, and for which pages."""
+    view[Subject.EVENT] = mem.cursor.next
+    if mem.cursor.kind == REQUEST_ZSMALLOC:
+        view[Subject.FIRST] = NO_PAGE
+        view[Subject.LAST] = NO_PAGE
+        return
+    space = FILE_PAGES if event.op == Op.FILE else 0
+    view[Subject.FIRST] = space + event.start + mem.cursor.offset
+    view[Subject.LAST] = space + last_subject(mem, event)

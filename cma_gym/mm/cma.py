@@ -29,6 +29,7 @@ from cma_gym.mm.mmzone import (
     PageFlag,
     VmEvent,
 )
+from cma_gym.mm.page_alloc import ALLOC_CMA
 from cma_gym.mm.page_isolation import EBUSY
 from cma_gym.mm.pcp import free_pages
 from cma_gym.mm.vmscan import try_to_free_pages
@@ -306,7 +307,7 @@ def end_attempt(mem, demand):
 def shrink_for_demand(mem, demand):
     """Reclaim another cluster before the try. Linux: shrink_all_memory_for_cma() of CMA_AGGRESSIVE (FACTS A5)."""
     before = mem.work_ns
-    progress = try_to_free_pages(mem, DEMAND_CPU, SWAP_CLUSTER_MAX, ZONE_MOVABLE)
+    progress = try_to_free_pages(mem, DEMAND_CPU, SWAP_CLUSTER_MAX, ZONE_MOVABLE, ALLOC_CMA)
     demand.shrink_left = demand.shrink_left - progress if progress > 0 else 0
     demand.reclaim_ns += mem.work_ns - before
 

@@ -93,6 +93,7 @@ def init_tables(mem, nr_swap):
     mem.node.nr_swap_total = nr_swap
     mem.node.pending_kill = NO_TASK
     mem.contig.slot = -1
+    mem.refill = 1
     mem.next_demand_ns = 1 << 62
     mem.next_hand_ns = 1 << 62
     mem.next_gather_ns = 1 << 62
@@ -219,6 +220,7 @@ def reserve_kernel_pages(mem, nr_pages):
         order = min(random_below(mem, 4), np.int64(3))
         if 1 << order > left:
             order = 0
+        mem.refill += 1
         pfn = rmqueue_buddy(mem, mem.zones[lowest], order, MIGRATE_UNMOVABLE, 0)
         if pfn == NO_PAGE:
             return

@@ -92,8 +92,9 @@ page = np.dtype(
 )
 """One page frame: 32 bytes. Linux: struct page."""
 
-pageblock = np.dtype([("migratetype", "i4"), ("isolated_from", "i4"), ("skip", "i4")], align=True)
-"""Linux: the pageblock bitmap; `isolated_from` is the type to restore, `skip` compaction's PB_migrate_skip."""
+pageblock = np.dtype([("migratetype", "i4"), ("isolated_from", "i4"), ("skip", "i4"), ("refused", "i4")], align=True)
+"""Linux: the pageblock bitmap; `isolated_from` is the type to restore, `skip` compaction's PB_migrate_skip.
+Model: `refused` is the refill (`mem.refill`) that found the block not worth claiming."""
 
 pte = np.dtype([("entry", "i4"), ("next", "i4")], align=True)
 """Model: one virtual page. entry: pfn, NO_ENTRY or a swap slot. next: next virtual page that shares it."""
@@ -267,6 +268,7 @@ scan_control = np.dtype(
         ("may_deactivate", "i8"),  # bit 0: anonymous pages, bit 1: file pages
         ("force_deactivate", "i8"),
         ("skipped_deactivate", "i8"),
+        ("skip_cma", "i8"),  # pages of CMA pageblocks would not help
     ],
     align=True,
 )
@@ -375,6 +377,7 @@ kernel = np.dtype(
         ("lmk", "i8"),
         ("lmk_minfree", "i8", (4,)),  # pages, for importance class FOREGROUND .. SYSTEM; index: class it may kill from
         ("lmk_subtract_cma", "i8"),
+        ("reclaim_skips_cma", "i8"),  # direct reclaim leaves CMA pages to requests that may use CMA
         ("lend", "i8"),  # 0: the area is never lent
         ("cost", "i8", (32,)),  # Cost, ns
         ("swap_disk", "i8"),  # 1: swap is a disk, 0: zram
@@ -426,6 +429,7 @@ _BEGINNING: list[tuple[Any, ...]] = [
     ("migrate_pfn", "i4", (COMPACT_CLUSTER_MAX,)),  # pages isolated for compaction
     ("target_pfn", "i4", (COMPACT_CLUSTER_MAX,)),  # free pages isolated as compaction's targets
     ("nr_targets", "i8"),
+    ("refill", "i8"),  # number of the latest refill from the buddy lists, from 1
 ]
 """What a record begins with, whatever its shape."""
 

@@ -221,22 +221,28 @@ def boost_watermark(mem, zone):
 
 
 @jit
-def count_block(mem, start_pfn):
-    """Free and movable pages of a pageblock, packed as free << 32 | movable. Linux: prep_move_freepages_block()."""
-    nr_free = 0
-    nr_movable = 0
+def worth_claiming(mem, start_pfn, start_type, block_type):
+    """Whether at least half of a pageblock is free, or of the kind that will live there: pages that compaction could
+    move for a movable request, such that it could not for a request that takes a movable block.
+
+    Linux: prep_move_freepages_block() and the test in try_to_claim_block(). Model: stops counting when that is clear.
+    """
+    left = 1 << mem.kernel.pageblock_order
+    missing = left >> 1
     pfn = start_pfn
-    end = start_pfn + (1 << mem.kernel.pageblock_order)
-    while pfn < end:
+    while 0 < missing <= left:
         page = mem.page[pfn]
+        size = 1
         if page.flag & PageFlag.BUDDY:
-            nr_free += 1 << np.int64(page.order)
-            pfn += 1 << np.int64(page.order)
-            continue
-        if is_movable_page(mem, pfn):
-            nr_movable += 1
-        pfn += 1
-    return nr_free << 32 | nr_movable
+            size <<= np.int64(page.order)
+            missing -= size
+        elif start_type == MIGRATE_MOVABLE:
+            missing -= is_movable_page(mem, pfn)
+        elif block_type == MIGRATE_MOVABLE:
+            missing -= not is_movable_page(mem, pfn)
+        pfn += size
+        left -= size
+    return missing <= 0
 
 
 @jit
@@ -272,6 +278,8 @@ def try_to_claim_block(mem, zone, pfn, current, order, start_type, block_type):
     """Take over the pageblock of a free foreign block if most of it is free or compatible; NO_PAGE if not worth it.
 
     Linux: try_to_claim_block(), mm/page_alloc.c
+    Model: a block that was not worth it is not counted again for the pages of the same refill, which can only have
+    taken free pages from it.
     """
     if current >= mem.kernel.pageblock_order:
         del_page_from_free_list(mem, zone, pfn, current, block_type)
@@ -280,18 +288,12 @@ def try_to_claim_block(mem, zone, pfn, current, order, start_type, block_type):
         mem.vm_event[VmEvent.PAGEBLOCK_CLAIM] += 1
         return pfn
     boost_watermark(mem, zone)
-    block = 1 << mem.kernel.pageblock_order
-    start_pfn = pfn & ~(block - 1)
-    counts = count_block(mem, start_pfn)
-    nr_free = counts >> 32
-    nr_movable = counts & 0xFFFFFFFF
-    if start_type == MIGRATE_MOVABLE:
-        alike = nr_movable
-    elif block_type == MIGRATE_MOVABLE:
-        alike = block - nr_free - nr_movable
-    else:
-        alike = 0
-    if nr_free + alike < block >> 1:
+    start_pfn = pfn & ~((1 << mem.kernel.pageblock_order) - 1)
+    block = mem.pageblock[pfn >> mem.kernel.pageblock_order]
+    if block.refused == mem.refill:
+        return NO_PAGE
+    if not worth_claiming(mem, start_pfn, start_type, block_type):
+        block.refused = mem.refill
         return NO_PAGE
     move_freepages_block(mem, zone, start_pfn, block_type, start_type)
     mem.vm_event[VmEvent.PAGEBLOCK_CLAIM] += 1

@@ -97,6 +97,7 @@ def nr_pcp_alloc(mem, zone, pcp, order):
 def rmqueue_bulk(mem, zone, pcp, order, kind, migratetype, alloc_flags):
     """Refill a per-CPU list. Linux: rmqueue_bulk()."""
     head = np.int64(pcp.lists[order * NR_PCP_TYPES + kind])
+    mem.refill += 1
     for _ in range(nr_pcp_alloc(mem, zone, pcp, order)):
         if migratetype == MIGRATE_CMA:
             pfn = rmqueue_smallest(mem, zone, order, MIGRATE_CMA)
@@ -165,6 +166,7 @@ def rmqueue_reserve(mem, zone, order, migratetype, alloc_flags):
         pfn = rmqueue_smallest(mem, zone, order, MIGRATE_HIGHATOMIC)
         if pfn != NO_PAGE:
             return pfn
+    mem.refill += 1
     pfn = rmqueue_buddy(mem, zone, order, migratetype, alloc_flags)
     last_resort = alloc_flags & (ALLOC_OOM | ALLOC_NON_BLOCK) and not mem.kernel.old_allocator
     if pfn == NO_PAGE and reserve and last_resort:

@@ -139,11 +139,11 @@ def spend_stall(mem, before):
 
 
 @jit
-def direct_reclaim(mem, cpu, highest_zoneidx):
+def direct_reclaim(mem, cpu, highest_zoneidx, alloc_flags):
     """Reclaim a cluster in the caller's own time; pages freed. Linux: __perform_reclaim()."""
     before = mem.work_ns
     mem.vm_event[VmEvent.ALLOCSTALL] += 1
-    progress = try_to_free_pages(mem, cpu, SWAP_CLUSTER_MAX, highest_zoneidx)
+    progress = try_to_free_pages(mem, cpu, SWAP_CLUSTER_MAX, highest_zoneidx, alloc_flags)
     spend_stall(mem, before)
     kswapd_run(mem)
     if mem.node.pending_kill != NO_TASK and mem.node.pending_kill != mem.cursor.task:
@@ -267,7 +267,7 @@ def reclaim_until_served(mem, cpu, order, migratetype, highest_zoneidx, wanted):
         pfn = get_page_from_freelist(mem, cpu, order, migratetype, highest_zoneidx, flags)
         if pfn != NO_PAGE:
             return pfn
-        progress = direct_reclaim(mem, cpu, highest_zoneidx)
+        progress = direct_reclaim(mem, cpu, highest_zoneidx, flags)
         if progress > 0:
             pfn = get_page_after_reclaim(mem, cpu, order, migratetype, highest_zoneidx, flags)
         if pfn == NO_PAGE and order > 0:

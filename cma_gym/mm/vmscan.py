@@ -30,6 +30,7 @@ from cma_gym.mm.mmzone import (
     ZoneStat,
 )
 from cma_gym.mm.oom_kill import lowmem_scan
+from cma_gym.mm.page_alloc import ALLOC_CMA
 from cma_gym.mm.shrink import isolate_lru_folios, note_cluster, shrink_active_list, shrink_inactive_list, shrink_next
 from cma_gym.mm.swap import swap_congested
 from cma_gym.mm.watermark import int_sqrt, pgdat_balanced, zone_balanced
@@ -226,6 +227,7 @@ def start_scan(mem, cpu, sc, nr_to_reclaim, reclaim_idx, kswapd):
     sc.lruvec = -1
     sc.force_deactivate = 0
     sc.skipped_deactivate = 0
+    sc.skip_cma = 0
 
 
 @jit
@@ -267,8 +269,8 @@ def do_try_to_free_pages(mem, cpu, sc, hand):
 
 
 @jit
-def try_to_free_pages(mem, cpu, nr_to_reclaim, reclaim_idx):
-    """Direct reclaim with rising priority; pages freed. Linux: try_to_free_pages().
+def try_to_free_pages(mem, cpu, nr_to_reclaim, reclaim_idx, alloc_flags):
+    """Direct reclaim with rising priority, for a request with these flags; pages freed. Linux: try_to_free_pages().
 
     The pages of its last cluster that it could not free stay in its hand while its caller waits for it, and as long
     again: by then others see what they would have seen in its midst.
@@ -279,6 +281,7 @@ def try_to_free_pages(mem, cpu, nr_to_reclaim, reclaim_idx):
     throttle_direct_reclaim(mem, task)
     before = mem.work_ns
     start_scan(mem, cpu, sc, nr_to_reclaim, reclaim_idx, 0)
+    sc.skip_cma = mem.kernel.reclaim_skips_cma != 0 and not alloc_flags & ALLOC_CMA
     do_try_to_free_pages(mem, cpu, sc, hand)
     if sc.nr_reclaimed == 0 and sc.skipped_deactivate:
         sc.force_deactivate = 1

@@ -14,7 +14,7 @@ from cma_gym.mm.mmzone import Action, RequestKind
 from cma_gym.policies.registry import Integers, system
 
 
-@system("anonymous_only", kernel={"cma_pcp": "none", "compact_into_cma": False, "migrate_into_cma": False})
+@system("anonymous_only", row="S10", kernel={"cma_pcp": "none", "compact_into_cma": False, "migrate_into_cma": False})
 def decide(view: Integers, params: Integers) -> int:
     """The three anonymous kinds come first among the request kinds."""
     return Action.CMA_FIRST if view[View.KIND] <= RequestKind.SWAPIN else Action.NORMAL_ONLY

@@ -14,6 +14,7 @@ from cma_gym.policies.registry import Integers, system
 
 @system(
     "carve_out",
+    row="S0",
     kernel={"lend": False, "compact_into_cma": False, "migrate_into_cma": False, "lmk_subtract_cma": True},
 )
 def decide(view: Integers, params: Integers) -> int:

@@ -13,7 +13,7 @@ from cma_gym.mm.mmzone import Action
 from cma_gym.policies.registry import Integers, system
 
 
-@system("cma_first", kernel={"cma_pcp": "shared", "compact_into_cma": True, "migrate_into_cma": True})
+@system("cma_first", row="S7", kernel={"cma_pcp": "shared", "compact_into_cma": True, "migrate_into_cma": True})
 def decide(view: Integers, params: Integers) -> int:
     """Whatever it is, into the area."""
     return Action.CMA_FIRST

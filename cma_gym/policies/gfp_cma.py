@@ -17,6 +17,7 @@ from cma_gym.policies.registry import Integers, system
 
 @system(
     "gfp_cma",
+    row="S10",
     kernel={"cma_pcp": "own", "compact_into_cma": False, "migrate_into_cma": False, "lmk_subtract_cma": True},
 )
 def decide(view: Integers, params: Integers) -> int:

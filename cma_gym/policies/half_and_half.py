@@ -14,6 +14,7 @@ from cma_gym.policies.registry import Integers, system
 
 @system(
     "half_and_half",
+    row="S3",
     kernel={"cma_ratio": 2, "cma_pcp": "shared", "compact_into_cma": True, "migrate_into_cma": True},
 )
 def decide(view: Integers, params: Integers) -> int:

@@ -13,7 +13,9 @@ from cma_gym.mm.mmzone import Action, RequestKind
 from cma_gym.policies.registry import Integers, system
 
 
-@system("page_cache_and_bdev", kernel={"cma_pcp": "none", "compact_into_cma": False, "migrate_into_cma": False})
+@system(
+    "page_cache_and_bdev", row="S9", kernel={"cma_pcp": "none", "compact_into_cma": False, "migrate_into_cma": False}
+)
 def decide(view: Integers, params: Integers) -> int:
     """Page cache of files and of the block device."""
     if view[View.KIND] == RequestKind.FILE or view[View.KIND] == RequestKind.BDEV:

@@ -13,7 +13,7 @@ from cma_gym.mm.mmzone import Action, RequestKind
 from cma_gym.policies.registry import Integers, system
 
 
-@system("page_cache_only", kernel={"cma_pcp": "none", "compact_into_cma": False, "migrate_into_cma": False})
+@system("page_cache_only", row="S9", kernel={"cma_pcp": "none", "compact_into_cma": False, "migrate_into_cma": False})
 def decide(view: Integers, params: Integers) -> int:
     """Page cache of regular files, whatever the free level."""
     return Action.CMA_FIRST if view[View.KIND] == RequestKind.FILE else Action.NORMAL_ONLY

@@ -32,16 +32,21 @@ from pydantic import ValidationError
 import cma_gym.policies
 from cma_gym.machine.decision import decision
 from cma_gym.machine.kernel import KernelConfig
+from cma_gym.machine.machine import Result, Stream, run
+from cma_gym.machine.spec import MachineSpec
 from cma_gym.mm import jit  # noqa: F401  (names the compiler's cache folder before a rule is compiled)
 
 Integers = np.ndarray
 """What a rule is given: int64[NR_VIEW] (see `cma_gym.machine.view`), and int64[any] for its constants."""
 Rule = Callable[[Integers, Integers], int]
 """`rule(view, params) -> Action`; compiled, so integers only and no state."""
+Foresight = Callable[[MachineSpec, KernelConfig, Stream, int], Integers]
+"""`foresee(spec, kernel, workload, seed)`: what a clairvoyant system's rule is given in place of its constants."""
 
 LABELS = ("Who", "Source", "Assumed")
 """What the docstring of every system's file says, each as a paragraph that starts with this word and a colon."""
 
+_ROW = re.compile(r"(S\d{1,2})?")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
 _FILE_SIZE_LIMIT = 1 << 20
 
@@ -67,8 +72,26 @@ class System:
     """Where the rule is written down."""
     param_names: tuple[str, ...] = ()
     """Names of `params`, where they have any."""
+    row: str = ""
+    """Row of the feature table ("S9") that it is or varies; empty: none."""
     doc: str = field(default="", repr=False)
     """The docstring of its file."""
+    foresee: Foresight | None = None
+    """Only of a clairvoyant system, a bound that no kernel can have: it sees the whole workload before it runs."""
+
+    def run(self, spec: MachineSpec, kernel: KernelConfig, workload: Stream, seed: int = 0) -> Result:
+        """Boot a machine and run a whole workload on it under this system's rule.
+
+        Args:
+            spec: memory of the machine.
+            kernel: configuration of its kernel, this system's switches included.
+            workload: the stream.
+            seed: of the boot.
+        """
+        if self.foresee is None:
+            return run(spec, kernel, workload, self.decide, self.params, seed)
+        params = self.foresee(spec, kernel, workload, seed)
+        return run(spec, kernel, workload, self.decide, params, seed, hindsight=True)
 
     def param_array(self) -> np.ndarray:
         """`params` as the rule takes them: int64[any]."""
@@ -87,6 +110,8 @@ def system(
     params: dict[str, int] | Iterable[int] = (),
     summary: str = "",
     source: str = "",
+    row: str = "",
+    foresee: Foresight | None = None,
 ) -> Callable[[Rule], Rule]:
     """Register the decorated rule as a system, and compile it.
 
@@ -96,6 +121,9 @@ def system(
         params: constants the rule reads, in order; a dict names them.
         summary: one line; the first line of the file's docstring if not given.
         source: where the rule is written down; the docstring's "Source:" paragraph if not given.
+        row: row of the feature table (S0 .. S22, docs/facts.md) that it is or varies.
+        foresee: makes the system clairvoyant (`System.foresee`); a function of a module, so that it can be sent to
+            another process.
 
     Raises:
         PolicyError: the name is taken or malformed, a kernel switch is unknown, or the rule does not compile.
@@ -104,6 +132,10 @@ def system(
     def register(rule: Rule) -> Rule:
         if not _NAME.fullmatch(name):
             raise PolicyError(f"system {name!r}: a name is lower-case letters, digits and underscores; rename it")
+        if not _ROW.fullmatch(row):
+            raise PolicyError(
+                f"system {name!r}: row {row!r} is no row of the feature table; write S0 to S22, or nothing"
+            )
         if name in _SYSTEMS:
             raise PolicyError(f"system {name!r} exists already ({_file_of(_SYSTEMS[name])}); choose another name")
         check_kernel(kernel or {}, f"system {name!r}")
@@ -116,7 +148,9 @@ def system(
             params=tuple(int(value) for value in (params.values() if isinstance(params, dict) else params)),
             source=source or labelled(doc).get("Source", ""),
             param_names=tuple(params) if isinstance(params, dict) else (),
+            row=row,
             doc=doc,
+            foresee=foresee,
         )
         return _SYSTEMS[name].decide
 
@@ -177,12 +211,13 @@ def describe(entry: System) -> dict[str, Any]:
     """JSON-plain description of a system for listings and generated pages.
 
     Returns:
-        `name`, `summary`, `who`, `source`, `assumed`, `kernel`, `params` (by name, or by position), `file`.
+        `name`, `row`, `summary`, `who`, `source`, `assumed`, `kernel`, `params` (by name, or by position), `file`.
     """
     said = labelled(entry.doc)
     names = entry.param_names or tuple(str(i) for i in range(len(entry.params)))
     return {
         "name": entry.name,
+        "row": entry.row,
         "summary": entry.summary,
         "who": said.get("Who", ""),
         "source": entry.source,

@@ -15,6 +15,7 @@ from cma_gym.policies.registry import Integers, system
 
 @system(
     "round_robin",
+    row="S6",
     kernel={"cma_round_robin": True, "cma_pcp": "shared", "compact_into_cma": True, "migrate_into_cma": True},
 )
 def decide(view: Integers, params: Integers) -> int:

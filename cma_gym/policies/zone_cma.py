@@ -16,6 +16,7 @@ from cma_gym.policies.registry import Integers, system
 
 @system(
     "zone_cma",
+    row="S14",
     kernel={"zone_cma": True, "cma_pcp": "shared", "compact_into_cma": True, "migrate_into_cma": True},
 )
 def decide(view: Integers, params: Integers) -> int:

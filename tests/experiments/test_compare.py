@@ -70,18 +70,29 @@ def test_tables_take_part_and_their_paths_move_with_the_file(tmp_path: Path) -> 
     assert {row["system"] for row in kept.values()} == {"cma_first"}
 
 
-def test_a_rule_of_ones_own_takes_part(tmp_path: Path) -> None:
-    rule = tmp_path / "mine.py"
-    rule.write_text(
-        '"""Never lend anything.\n\nWho: a test.\n\nSource: none.\n\nAssumed: nothing.\n"""\n'
-        "from cma_gym.mm.mmzone import Action\nfrom cma_gym.policies.registry import system\n\n\n"
-        '@system("test_never")\ndef decide(view, params):\n    return Action.NORMAL_ONLY\n'
-    )
-    words = compare_words(tmp_path, "--json", str(tmp_path / "x.json"), "--jobs", "2")
-    words[words.index("--systems") + 1] = f"cma_first,{rule}"
+def contributed() -> str:
+    """The file that CONTRIBUTING.md shows."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    return text.split("## Add a system")[1].split("```python\n")[1].split("```")[0]
+
+
+def test_adding_a_system_takes_one_file_and_nothing_else(tmp_path: Path) -> None:
+    """The example of CONTRIBUTING.md, from a temporary file to the rows of a comparison, in other processes too."""
+    rule = tmp_path / "draft.py"
+    rule.write_text(contributed())
+    code = contributed().split('"""')[2]
+    assert sum(1 for text in code.splitlines() if text.strip()) <= 10
+    words = compare_words(tmp_path, "--csv", str(tmp_path / "results.csv"), "--jobs", "2")
+    words[words.index("--systems") + 1] = f"{rule},mainline_fallback"
     assert main(words) == 0
-    rows = json.loads((tmp_path / "x.json").read_text())["rows"]
-    assert {row["system"] for row in rows} == {"cma_first", "test_never"}
+    rows = read_results(tmp_path / "results.csv")
+    assert [(row["system"], row["seed"]) for row in rows] == [
+        (name, seed) for seed in (0, 1) for name in ("my_rule", "mainline_fallback")
+    ]
+    ours, theirs = rows[:2]
+    assert ours["events"] == theirs["events"]
+    assert ours["decisions"] > 0 and ours["demand_ms_p50"] != theirs["demand_ms_p50"]
+    assert main(["validate", str(tmp_path / "results.csv"), "--rows", "0"]) == 0
 
 
 def trace(path: Path) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cma_gym.machine.kernel import KernelConfig
-from cma_gym.machine.machine import Result, run
+from cma_gym.machine.machine import Result
 from cma_gym.machine.spec import MachineSpec
 from cma_gym.mm.mmzone import VmEvent
 from cma_gym.policies.registry import System, systems
@@ -39,7 +39,7 @@ def run_system(system: System, stream: Workload, profile: str = "v6_12") -> Resu
     """A system's run on the smallest machine."""
     spec = SPEC.model_copy(update={"profile": profile})
     kernel = KernelConfig.for_profile(profile, **system.kernel)
-    return run(spec, kernel, stream, system.decide, system.params)
+    return system.run(spec, kernel, stream)
 
 
 def counters(result: Result) -> dict[str, Any]:

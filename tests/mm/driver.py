@@ -114,7 +114,7 @@ class Do(IntEnum):
     RUN_KSWAPD = 25
     """(budget_ns)"""
     RECLAIM = 26
-    """(nr_pages, highest_zoneidx)"""
+    """(nr_pages, highest_zoneidx, alloc_flags)"""
     LOWMEM_SCAN = 27
     SELECT_VICTIM = 28
     """(least_important, spare)"""
@@ -310,6 +310,7 @@ def operate_allocator(mem, op, a):
     if op == Do.PUT:
         return put(mem, a[0], a[1], a[2], a[3])
     if op == Do.RMQUEUE_BUDDY:
+        mem.refill += 1
         return prepared(mem, rmqueue_buddy(mem, mem.zones[a[0]], a[1], a[2], a[3]), a[1], a[4])
     if op == Do.RMQUEUE:
         return prepared(mem, rmqueue(mem, mem.zones[a[0]], a[1], a[2], a[3], a[4]), a[2], a[5])
@@ -424,7 +425,7 @@ def operate_rest(mem, op, a, events):
         mem.node.kswapd_budget_ns += a[0]
         kswapd_run(mem)
     elif op == Do.RECLAIM:
-        return try_to_free_pages(mem, 0, a[0], a[1])
+        return try_to_free_pages(mem, 0, a[0], a[1], a[2])
     elif op == Do.LOWMEM_SCAN:
         lowmem_scan(mem)
     elif op == Do.SELECT_VICTIM:

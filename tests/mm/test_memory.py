@@ -423,6 +423,14 @@ def test_a_start_on_condition_starts_what_was_killed_and_its_cold_part_happens_o
     m.validate()
 
 
+def test_a_fork_is_no_cold_start():
+    m = Tiny(64)
+    m.spawn(3, 2)
+    m.event(Op.FORK, 2, 2 * EACH, EACH, 2, 3)
+    m.event(Op.TOUCH, 2, 2 * EACH, 4, TouchFlag.WRITE | TouchFlag.COLD, value=3)
+    assert m.kinds() == {}
+
+
 def test_half_of_what_the_guest_swaps_does_not_compress():
     m = Tiny(256, nr_swap=200, zram_content="half")
     m.touch(1, 0, 120)

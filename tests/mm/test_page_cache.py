@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from tiny import MS, Do, Tiny, age, reclaim, swap_out_everything
+import pytest
+from tiny import MOVABLE_ZONE, MS, Do, Tiny, age, reclaim, swap_out_everything
 
 from cma_gym.machine.events import FileFlag, Op
-from cma_gym.mm.mmzone import NO_ENTRY, Cost, Lru, PageKind, VmEvent
+from cma_gym.mm.mmzone import MAX_RECLAIM_RETRIES, NO_ENTRY, Action, Cost, Lru, PageKind, VmEvent
+from cma_gym.mm.page_alloc import ALLOC_CMA
 
 # Aging and refaults.
 
@@ -188,4 +190,48 @@ def test_a_page_truncated_under_writeback_is_freed_when_it_ends():
     m.validate()
     m.idle(20 * MS)
     assert m.kinds() == {}
+    m.validate()
+
+
+# Reclaim on behalf of a request that may not use CMA.
+
+
+def full_of_cache(**switches) -> Tiny:
+    """Page cache everywhere, the oldest of it in CMA."""
+    m = Tiny(64, 32, nr_swap=0, lmk=False, **switches)
+    m.paint("C ffffffffffffffff\nC ffffffffffffffff", first=2)
+    m.paint("M ffffffffffffffff\nM ffffffffffffffff")
+    m.settle()
+    age(m)
+    return m
+
+
+@pytest.mark.parametrize(
+    ("skips", "flags", "stay"),
+    [(True, 0, True), (True, ALLOC_CMA, False), (False, 0, False), (False, ALLOC_CMA, False)],
+)
+def test_reclaim_skips_cma_for_requests_that_cannot_use_it(skips, flags, stay):
+    m = full_of_cache(reclaim_skips_cma=skips)
+    assert m.do(Do.RECLAIM, 8, MOVABLE_ZONE, flags) >= 8
+    assert (m.kinds(32)["f"] == 32) == stay
+    assert (m.kinds(0, 32)["f"] == 32) != stay
+    m.validate()
+
+
+@pytest.mark.parametrize(("action", "stay"), [(Action.NORMAL_ONLY, True), (Action.NORMAL_FIRST, False)])
+def test_a_fault_reclaims_cma_only_if_its_answer_lets_it_borrow(action, stay):
+    m = full_of_cache(reclaim_skips_cma=True)
+    m.mem["node"]["kswapd_failures"] = MAX_RECLAIM_RETRIES  # so that the fault has to do it alone
+    m.touch(1, 0, 1, action=int(action))
+    assert m.kinds()["a"] == 1
+    assert (m.kinds(32).get("f") == 32) == stay
+    m.validate()
+
+
+def test_kswapd_is_nobodys_request_and_skips_nothing():
+    m = full_of_cache(reclaim_skips_cma=True, watermarks=True)
+    m.mem["zones"]["watermark"][0] = (4, 8, 12)
+    m.do(Do.WAKE_KSWAPD, 0, MOVABLE_ZONE)
+    m.do(Do.RUN_KSWAPD, 1000 * MS)
+    assert m.kinds(32).get("f", 0) < 32
     m.validate()

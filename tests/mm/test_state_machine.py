@@ -22,7 +22,12 @@ LAYOUTS = (
     {},
     {"zone_cma": True},
     {"cma_pcp": "own", "cma_ratio": 2},
-    {"cma_pcp": "none", "lending_stops_while_busy": True, "shrink_before_cma_alloc": True},
+    {
+        "cma_pcp": "none",
+        "lending_stops_while_busy": True,
+        "shrink_before_cma_alloc": True,
+        "reclaim_skips_cma": True,
+    },
     {"lend": False},
     {"profile": "v4_6"},
     {"profile": "v4_6", "zone_cma": True, "high_pages": 64},

@@ -38,6 +38,12 @@ def of(workload: Workload, *ops: Op) -> np.ndarray:
     return workload.events[np.isin(workload.events["op"], ops)]
 
 
+def cold(events: np.ndarray) -> np.ndarray:
+    """Which events happen only after the machine has killed their task."""
+    flags = np.where(events["op"] == Op.FILE, FileFlag.COLD, TouchFlag.COLD)
+    return np.isin(events["op"], (Op.TOUCH, Op.FILE)) & (events["arg"] & flags != 0)
+
+
 class Follower:
     """Plays a stream with dictionaries and sets, and complains about whatever could not happen."""
 
@@ -155,6 +161,7 @@ def test_demand_on_memory_scales_with_ram(name: str) -> None:
     uses = []
     for ram in SIZES:
         events = of(made(name, ram), Op.TOUCH, Op.FILE)
+        events = events[~cold(events)]
         uses.append(events["nr"].astype(np.int64).sum() / spec_of(ram).nr_pages)
     assert max(uses) < 1.25 * min(uses)
 
@@ -165,7 +172,7 @@ def test_more_is_wanted_than_there_is(name: str) -> None:
     workload = made(name, 64)
     heap, files = np.zeros(workload.nr_vpages, bool), np.zeros(workload.nr_fpages, bool)
     ranges, wanted = {}, []
-    for _, op, task, start, nr, _, _ in workload.events.tolist():
+    for _, op, task, start, nr, _, _ in workload.events[~cold(workload.events)].tolist():
         pages = slice(start, start + nr)
         if op in (Op.SPAWN, Op.FORK):
             ranges[task] = pages
@@ -234,6 +241,22 @@ def test_a_page_joins_a_transaction_once() -> None:
     for page in set(held["start"].tolist()):
         mine = held[held["start"] == page]
         assert (mine["time"][:-1] + mine["value"][:-1].astype(np.int64) * 1000 <= mine["time"][1:]).all()
+
+
+@pytest.mark.parametrize("name", ["phone", "app_launches"])
+def test_a_cold_start_is_over_before_its_app_is_ended(name: str) -> None:
+    """Every cold event belongs to the task of the start it names, in the life in which that start lies."""
+    starts: dict[int, int] = {}
+    nr_cold = 0
+    for _, op, task, _, _, arg, value in made(name, 64, 2).events.tolist():
+        if op == Op.SPAWN and value > 0:
+            starts[value] = task
+        elif op == Op.EXIT:
+            starts = {number: of_task for number, of_task in starts.items() if of_task != task}
+        elif (op == Op.TOUCH and arg & TouchFlag.COLD) or (op == Op.FILE and arg & FileFlag.COLD):
+            assert starts[value] == task
+            nr_cold += 1
+    assert nr_cold > 100
 
 
 def test_pinning_has_every_holder() -> None:

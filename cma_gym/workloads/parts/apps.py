@@ -7,12 +7,13 @@ from pydantic import Field
 
 from cma_gym.machine.events import PIN_HOLDER_SHIFT, FileFlag, KallocFlag, Op, TouchFlag
 from cma_gym.mm.mmzone import Holder, Importance
+from cma_gym.workloads.parts.app_lives import SEGMENTS, AppLives, segments, table_pages, uneven
 from cma_gym.workloads.scenario import MS_NS, US_NS, Chance, Part, SecondsRange, Share, ShareRange, Stage, between_ns
 from cma_gym.workloads.stream import KERNEL_TASK, Span, Stream, Task, chop, spread
 
-SEGMENTS = 16
-"""Heaps and files are used in sixteenths, as the recorded guest's programs do."""
-PAGES_PER_TABLE = 512
+COLD_RUNS = 8
+"""How much longer the runs of pages of a cold start are than others, since most of its events do not happen
+(assumption: as even then a start is dozens of them)."""
 PIN_MS = (2, 60)
 """Length of an app's brief pins (assumption: direct I/O and GPU submissions of a few frames)."""
 PIN_PAGES = 32
@@ -21,6 +22,9 @@ PIN_PAGES = 32
 
 class Apps(Part):
     """Apps picked by popularity, one action after the other, as a single user does.
+
+    An app that the machine has killed stays gone until the user comes back to it: a cold start, which shares nothing
+    with the zygote. Its touches in the background do not happen meanwhile.
 
     Shapes and shares without another mark are those of the recorded guest's `apps` program (see the recordings'
     description); "assumption" marks what has no source.
@@ -58,11 +62,6 @@ class Apps(Part):
         default=(0.05, 0.3), description="How long an app touches its pages [s]; assumption."
     )
     background_chance: Chance = Field(default=0.5, description="Background touches per pause [0..1]; assumption.")
-    restart_chance: Chance = Field(
-        default=0.1,
-        description="A switch finds the app gone and launches it afresh [0..1]; assumption. It also brings back apps "
-        "that the machine has killed, of which the stream cannot know.",
-    )
     close_chance: Chance = Field(default=0.02, description="An action ends by closing the app [0..1]; assumption.")
     pin_chance: Chance = Field(
         default=0.3, description="An action pins up to 32 pages (at 512 MB) for 2-60 ms [0..1]; assumption on cause B7."
@@ -79,91 +78,92 @@ class Apps(Part):
             time = phone.act(time)
 
 
-class _Phone:
+class _Phone(AppLives):
     """What is alive while the events are made."""
 
     def __init__(self, params: Apps, stage: Stage, stream: Stream) -> None:
+        super().__init__(params, stage, stream)
         self.params = params
         self.stage = stage
-        self.stream = stream
-        self.picks = stage.rng("picks")
-        self.times = stage.rng("times")
-        self.touches = stage.rng("touches")
-        sizes, scale = stage.rng("sizes"), params.size_percent / 100
-        heaps = sizes.uniform(*params.heap_percent, params.count) * scale
-        files = sizes.uniform(*params.file_percent, params.count) * scale
-        self.heap_pages = [stage.pages(percent, least=SEGMENTS) for percent in heaps]
-        self.files = [stream.file(stage.pages(percent, least=SEGMENTS)) for percent in files]
-        self.shmem = [stream.file(stage.pages(params.shmem_percent * scale)) for _ in range(params.count)]
-        weights = np.arange(1, params.count + 1, dtype=float) ** -params.zipf_exponent
-        self.popularity = np.cumsum(weights / weights.sum())
-        self.alive: dict[int, tuple[Task, Span]] = {}
-        """Task and heap of the apps that run, the most recently used last."""
+        shmem = params.shmem_percent * params.size_percent / 100
+        self.shmem = [stream.file(stage.pages(shmem)) for _ in range(params.count)]
         self.zygote_pages = stage.pages(params.zygote_percent)
+        self.ready = [0] * params.count
+        """When the latest start of each app is over, even if it is a cold one [ns]."""
 
     def boot(self) -> int:
         """Start the zygote; the time when it is ready [ns]."""
         room = self.zygote_pages + max(self.heap_pages)
         self.zygote = self.stream.spawn(0, room + table_pages(room), Importance.SYSTEM)
         span = 200 * MS_NS
-        self._touch(0, span, self.zygote, self.zygote.start, self.zygote_pages, TouchFlag.WRITE)
+        self.touch(0, span, self.zygote, self.zygote.start, self.zygote_pages, TouchFlag.WRITE)
         return span
 
     def act(self, time: int) -> int:
         """One action of the user and the pause after it; the time of the next one [ns]."""
-        app = int(np.searchsorted(self.popularity, self.picks.random(), side="right").clip(max=self.params.count - 1))
-        restart, close, pin, background = self.picks.random(4)
-        if app in self.alive and restart < self.params.restart_chance:
-            self.leave(time, app)
-        if app in self.alive:
-            end = self.switch(time, app)
-        else:
-            end = self.launch(time, app)
+        app = self.pick()
+        close, pin, background = self.picks.random(3)
+        end = self.switch(time, app) if app in self.alive else self.launch(time, app)
         if pin < self.params.pin_chance:
             self.pin(end, app)
         if close < self.params.close_chance:
-            self.leave(end, app)
+            end = self.leave(end, app)
         gap = between_ns(self.times, self.params.action_gap_s)
         if background < self.params.background_chance and len(self.alive) > 1:
             self.background(end, gap)
         return end + gap
 
     def launch(self, time: int, app: int) -> int:
-        """Start an app: its heap grows while it faults in its file; when it is done [ns]."""
+        """Start an app that the user has closed, or never used; when it is done [ns]."""
         if len(self.alive) >= self.params.alive_max:
-            self.leave(time, next(iter(self.alive)))
+            time = self.leave(time, next(iter(self.alive)))
+        self.alive[app] = self._start(time, app)
+        self.rank(time, app)
+        self._grow(time, app)
+        return self.ready[app]
+
+    def _grow(self, time: int, app: int, number: int = 0) -> None:
+        """A start: the heap grows while the file is faulted in. One with a number happens only after a kill."""
         span = between_ns(self.times, self.params.launch_s)
-        task, heap = self._start(time, span, app)
-        self.alive[app] = (task, heap)
-        self._rank(time, app)
+        self.ready[app] = time + span
+        task, heap = self.alive[app]
+        touch, read, longest = 0, 0, self.run_pages
+        if number:
+            touch, read, longest = TouchFlag.COLD, FileFlag.COLD, self.run_pages * COLD_RUNS
+        shared, writable = heap.start - task.start, TouchFlag.WRITE | touch
+        if shared:
+            self.touch(time, span, task, task.start, shared // 3, writable, number)
+            self.touch(time, span, task, task.start + shared // 3, shared // 3, touch, number)
         tables = table_pages(heap.nr)
         self.stream.kalloc(time, heap.start + heap.nr, tables, flags=KallocFlag.PAGE_TABLE, task=task.number)
-        starts, lengths = self._uneven(heap.start, heap.nr)
-        self.stream.many(spread(time, span, len(starts)), Op.TOUCH, task.number, starts, lengths, TouchFlag.WRITE)
-        starts, lengths = self._uneven(*self.files[app])
+        starts, lengths = uneven(self.touches, *heap, longest)
+        times = spread(time, span, len(starts))
+        self.stream.many(times, Op.TOUCH, task.number, starts, lengths, writable, number)
+        starts, lengths = uneven(self.touches, *self.files[app], longest)
         order = self.touches.permutation(len(starts))[: max(1, (3 * len(starts)) // 4)]
-        self._read_file(time, span, task, app, starts[order], lengths[order])
-        self._share(time + span // 2, task, app)
-        return time + span
+        self._read_file(time, span, app, starts[order], lengths[order], read, number)
+        self._share(time + span // 2, app, read, number)
 
     def switch(self, time: int, app: int) -> int:
-        """Bring a running app to the foreground; when it has touched its pages [ns]."""
+        """Bring an app to the foreground, by a cold start if it was killed; when it has touched its pages [ns]."""
+        number = self.ensure(time, app)
+        self.rank(time, app)
+        self._grow(time, app, number)
         span = between_ns(self.times, self.params.switch_s)
         task, heap = self.alive[app]
-        self._rank(time, app)
         starts, lengths = segments(*heap)
         chosen = self.touches.permutation(SEGMENTS)
         refilled = np.sort(chosen[8:10])
         self.stream.many(np.full(2, time), Op.UNMAP, task.number, starts[refilled], lengths[refilled])
         for place, segment in enumerate(chosen[:8]):
             flags = TouchFlag.WRITE if place % 3 == 0 else 0
-            self._touch(time + place * span // 8, span // 8, task, starts[segment], lengths[segment], flags)
+            self.touch(time + place * span // 8, span // 8, task, starts[segment], lengths[segment], flags)
         for segment in refilled:
-            self._touch(time + span // 4, span // 2, task, starts[segment], lengths[segment], TouchFlag.WRITE)
+            self.touch(time + span // 4, span // 2, task, starts[segment], lengths[segment], TouchFlag.WRITE)
         starts, lengths = segments(*self.files[app])
         half = np.sort(self.touches.permutation(SEGMENTS)[: SEGMENTS // 2])
-        self._read_file(time, span, task, app, *chop(starts[half], lengths[half], self.params.run_pages))
-        self._share(time, task, app)
+        self._read_file(time, span, app, *chop(starts[half], lengths[half], self.run_pages))
+        self._share(time, app)
         return time + span
 
     def background(self, time: int, span: int) -> None:
@@ -173,13 +173,15 @@ class _Phone:
         starts, lengths = segments(*heap)
         segment = int(self.touches.integers(SEGMENTS))
         flags = TouchFlag.WRITE if self.touches.random() < 1 / 3 else 0
-        self._touch(time, span, task, starts[segment], lengths[segment], flags)
+        self.touch(time, span, task, starts[segment], lengths[segment], flags)
 
-    def leave(self, time: int, app: int) -> None:
-        """End an app; its shared buffers go with it, its file stays in the cache."""
+    def leave(self, time: int, app: int) -> int:
+        """End an app, which completes its start first; when [ns]. Its buffers go with it, its file stays cached."""
+        time = max(time, self.ready[app])
         task, _ = self.alive.pop(app)
         self.stream.exit(time, task)
         self.stream.one(time, Op.TRUNCATE, KERNEL_TASK, *self.shmem[app])
+        return time
 
     def pin(self, time: int, app: int) -> None:
         """Pin a few pages that the app has just written, for the length of an I/O."""
@@ -191,54 +193,26 @@ class _Phone:
         self.stream.one(time, Op.TOUCH, task.number, start, nr, TouchFlag.WRITE)
         self.stream.one(time, Op.PIN, task.number, start, nr, holder << PIN_HOLDER_SHIFT, value)
 
-    def _start(self, time: int, span: int, app: int) -> tuple[Task, Span]:
-        """The app's process and where its heap lies; a forked one writes part of what it shares with the zygote."""
+    def _start(self, time: int, app: int) -> tuple[Task, Span]:
+        """The app's process, which most often is the zygote's child, and where its heap lies."""
         nr = self.heap_pages[app]
         if self.picks.random() >= self.params.fork_chance:
             task = self.stream.spawn(time, nr + table_pages(nr), Importance.FOREGROUND)
             return task, Span(task.start, nr)
         task = self.stream.fork(time, self.zygote, Importance.FOREGROUND)
-        shared = self.zygote_pages
-        self._touch(time, span, task, task.start, shared // 3, TouchFlag.WRITE)
-        self._touch(time, span, task, task.start + shared // 3, shared // 3, 0)
-        return task, Span(task.start + shared, nr)
+        return task, Span(task.start + self.zygote_pages, nr)
 
-    def _rank(self, time: int, app: int) -> None:
-        """Make an app the foreground one, the last one visible, the one before it background."""
-        self.alive[app] = self.alive.pop(app)
-        for (task, _), importance in zip(reversed(self.alive.values()), list(Importance)[:3], strict=False):
-            self.stream.one(time, Op.IMPORTANCE, task.number, arg=importance)
-
-    def _touch(self, time: int, span: int, task: Task, start: int, nr: int, flags: int) -> None:
-        starts, lengths = chop(start, nr, self.params.run_pages)
-        self.stream.many(spread(time, span, len(starts)), Op.TOUCH, task.number, starts, lengths, flags)
-
-    def _read_file(self, time: int, span: int, task: Task, app: int, starts: np.ndarray, lengths: np.ndarray) -> None:
+    def _read_file(
+        self, time: int, span: int, app: int, starts: np.ndarray, lengths: np.ndarray, flags: int = 0, number: int = 0
+    ) -> None:
         """Mapped faults; the first 3/8 of a file are code (assumption)."""
         code_end = self.files[app].start + self.files[app].nr * 3 // 8
-        flags = np.where(starts < code_end, FileFlag.MAPPED | FileFlag.EXEC, FileFlag.MAPPED)
-        self.stream.many(spread(time, span, len(starts)), Op.FILE, task.number, starts, lengths, flags)
+        mapped = flags | FileFlag.MAPPED
+        args = np.where(starts < code_end, mapped | FileFlag.EXEC, mapped)
+        task, _ = self.alive[app]
+        self.stream.many(spread(time, span, len(starts)), Op.FILE, task.number, starts, lengths, args, number)
 
-    def _share(self, time: int, task: Task, app: int) -> None:
-        self.stream.one(time, Op.FILE, task.number, *self.shmem[app], FileFlag.SHMEM | FileFlag.WRITE | FileFlag.MAPPED)
-
-    def _uneven(self, start: int, nr: int) -> tuple[np.ndarray, np.ndarray]:
-        return uneven(self.touches, start, nr, self.params.run_pages)
-
-
-def segments(start: int, nr: int) -> tuple[np.ndarray, np.ndarray]:
-    """Starts and lengths of the sixteenths of a range."""
-    edges = start + nr * np.arange(SEGMENTS + 1) // SEGMENTS
-    return edges[:-1], np.diff(edges)
-
-
-def uneven(rng: np.random.Generator, start: int, nr: int, longest: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cut a range into runs of uneven length, at most `longest` pages, at least eight of them where it can be."""
-    cuts = max(SEGMENTS // 2, 2 * nr // longest)
-    edges = np.unique(np.concatenate([[0, nr], rng.integers(0, nr, cuts)]))
-    return chop(start + edges[:-1], np.diff(edges), longest)
-
-
-def table_pages(nr: int) -> int:
-    """Page tables of a heap: one for each 512 pages, and the levels above."""
-    return nr // PAGES_PER_TABLE + 3
+    def _share(self, time: int, app: int, flags: int = 0, number: int = 0) -> None:
+        task, _ = self.alive[app]
+        flags |= FileFlag.SHMEM | FileFlag.WRITE | FileFlag.MAPPED
+        self.stream.one(time, Op.FILE, task.number, *self.shmem[app], flags, number)

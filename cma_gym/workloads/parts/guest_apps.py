@@ -7,9 +7,9 @@ from pydantic import Field
 
 from cma_gym.machine.events import FileFlag, KallocFlag, Op, TouchFlag
 from cma_gym.mm.mmzone import Importance
-from cma_gym.workloads.parts.apps import SEGMENTS, segments, table_pages, uneven
+from cma_gym.workloads.parts.app_lives import SEGMENTS, AppLives, segments, table_pages, uneven
 from cma_gym.workloads.scenario import SECOND_NS, Part, Seconds, SecondsRange, ShareRange, Stage, between_ns
-from cma_gym.workloads.stream import Span, Stream, Task, chop, spread
+from cma_gym.workloads.stream import Span, Stream, chop, spread
 
 LAUNCHER_PAGES = 64
 """Stack, data and heap of the launcher, which its children share until they write (assumption: a small program)."""
@@ -57,32 +57,18 @@ class GuestApps(Part):
             time = launcher.act(time)
 
 
-class _Launcher:
+class _Launcher(AppLives):
     """What is alive, as far as the launcher knows, while the events are made."""
 
     def __init__(self, params: GuestApps, stage: Stage, stream: Stream) -> None:
+        super().__init__(params, stage, stream)
         self.params = params
-        self.stream = stream
-        self.picks = stage.rng("picks")
-        self.times = stage.rng("times")
-        self.touches = stage.rng("touches")
-        sizes, scale = stage.rng("sizes"), params.size_percent / 100
-        heaps = sizes.uniform(*params.heap_percent, params.count) * scale
-        files = sizes.uniform(*params.file_percent, params.count) * scale
-        self.heap_pages = [stage.pages(percent, least=SEGMENTS) for percent in heaps]
-        self.files = [stream.file(stage.pages(percent, least=SEGMENTS)) for percent in files]
-        weights = np.arange(1, params.count + 1, dtype=float) ** -params.zipf_exponent
-        self.popularity = np.cumsum(weights / weights.sum())
-        self.alive: dict[int, tuple[Task, Span]] = {}
-        """Task and heap of the apps that were started, the most recently used last."""
-        self.starts = 0
-        """Starts that happen only if the app was killed."""
         self.launcher = stream.spawn(0, LAUNCHER_PAGES, Importance.SYSTEM)
         stream.one(0, Op.TOUCH, self.launcher.number, self.launcher.start, LAUNCHER_PAGES, TouchFlag.WRITE)
 
     def act(self, time: int) -> int:
         """One action, and what happens in the background until the next one, whose time is returned [ns]."""
-        app = int(np.searchsorted(self.popularity, self.picks.random(), side="right").clip(max=self.params.count - 1))
+        app = self.pick()
         if app in self.alive:
             self._warm(time, app)
         else:
@@ -98,7 +84,7 @@ class _Launcher:
         task = self.stream.fork(time, self.launcher, Importance.FOREGROUND, nr + table_pages(nr))
         self.stream.one(time, Op.TOUCH, task.number, task.start, CHILD_PAGES, TouchFlag.WRITE)
         self.alive[app] = (task, Span(task.start + LAUNCHER_PAGES, nr))
-        self._rank(time, app)
+        self.rank(time, app)
         self._grow(time, app, 0)
 
     def _grow(self, time: int, app: int, number: int) -> None:
@@ -110,11 +96,11 @@ class _Launcher:
         task, heap = self.alive[app]
         tables = table_pages(heap.nr)
         self.stream.kalloc(time, heap.start + heap.nr, tables, flags=KallocFlag.PAGE_TABLE, task=task.number)
-        starts, lengths = chop(*heap, self.params.run_pages)
+        starts, lengths = chop(*heap, self.run_pages)
         times = spread(time, span, len(starts))
         flags = TouchFlag.WRITE | (TouchFlag.COLD if number else 0)
         self.stream.many(times, Op.TOUCH, task.number, starts, lengths, flags, number)
-        starts, lengths = uneven(self.touches, *self.files[app], self.params.run_pages)
+        starts, lengths = uneven(self.touches, *self.files[app], self.run_pages)
         order = self.touches.permutation(len(starts))
         times = spread(time, span, len(starts))
         flags = FileFlag.MAPPED | (FileFlag.COLD if number else 0)
@@ -123,25 +109,24 @@ class _Launcher:
     def _warm(self, time: int, app: int) -> None:
         """Bring an app to the foreground; if it was killed, that is a cold start."""
         task, heap = self.alive[app]
-        self.starts += 1
-        self.stream.ensure(time, task, Importance.FOREGROUND, self.starts)
-        self._rank(time, app)
-        self._grow(time, app, self.starts)
+        number = self.ensure(time, app)
+        self.rank(time, app)
+        self._grow(time, app, number)
         span = between_ns(self.times, self.params.warm_s)
         starts, lengths = segments(*heap)
         chosen = self.touches.permutation(SEGMENTS)
         for place, segment in enumerate(chosen[: SEGMENTS // 2]):
             flags = TouchFlag.WRITE if place % 3 == 0 else 0
-            self._touch(time + place * span // 8, span // 8, task, starts[segment], lengths[segment], flags)
+            self.touch(time + place * span // 8, span // 8, task, starts[segment], lengths[segment], flags)
         files, pages = segments(*self.files[app])
         half = np.sort(self.touches.permutation(SEGMENTS)[: SEGMENTS // 2])
-        runs = chop(files[half], pages[half], self.params.run_pages)
+        runs = chop(files[half], pages[half], self.run_pages)
         self.stream.many(spread(time, span, len(runs[0])), Op.FILE, task.number, *runs, FileFlag.MAPPED)
         refilled = chosen[-SEGMENTS // 8 :]
         times = np.full(len(refilled), time + span)
         self.stream.many(times, Op.UNMAP, task.number, starts[refilled], lengths[refilled])
         for segment in refilled:
-            self._touch(time + span, span // 4, task, starts[segment], lengths[segment], TouchFlag.WRITE)
+            self.touch(time + span, span // 4, task, starts[segment], lengths[segment], TouchFlag.WRITE)
 
     def _background(self, time: int, gap: int) -> None:
         """Apps that nobody looks at touch a sixteenth of their heap now and then."""
@@ -152,14 +137,4 @@ class _Launcher:
                 task, heap = self.alive[app]
                 starts, lengths = segments(*heap)
                 segment = int(self.touches.integers(SEGMENTS))
-                self._touch(time, gap, task, starts[segment], lengths[segment], 0)
-
-    def _rank(self, time: int, app: int) -> None:
-        """Make an app the foreground one, the last one visible, the one before it background."""
-        self.alive[app] = self.alive.pop(app)
-        for (task, _), importance in zip(reversed(self.alive.values()), list(Importance)[:3], strict=False):
-            self.stream.one(time, Op.IMPORTANCE, task.number, arg=importance)
-
-    def _touch(self, time: int, span: int, task: Task, start: int, nr: int, flags: int) -> None:
-        starts, lengths = chop(start, nr, self.params.run_pages)
-        self.stream.many(spread(time, span, len(starts)), Op.TOUCH, task.number, starts, lengths, flags)
+                self.touch(time, gap, task, starts[segment], lengths[segment], 0)
