@@ -7,7 +7,7 @@ from typing import Any
 
 from cma_gym.machine.kernel import KernelConfig
 from cma_gym.mm.mmzone import RequestKind
-from cma_gym.policies.registry import System, describe, systems
+from cma_gym.policies.registry import System, describe
 from experiments.probe import Probe, Terms, probe
 from experiments.report import markdown
 
@@ -35,12 +35,6 @@ _NAMES = {
 }
 _ANONYMOUS = (RequestKind.ANON, RequestKind.COW, RequestKind.SWAPIN)
 _DEFAULTS = KernelConfig().model_dump()
-
-
-def package_systems() -> list[System]:
-    """Systems that come with cma-gym, without those a user's file has registered."""
-    rules = {name: getattr(entry.decide, "py_func", entry.decide) for name, entry in systems().items()}
-    return [entry for name, entry in systems().items() if rules[name].__module__ == f"cma_gym.policies.{name}"]
 
 
 def page(entries: Iterable[System]) -> str:
