@@ -64,6 +64,9 @@ def test_kernel_switches_are_taken_into_account() -> None:
     assert line(always)[3:6] == ["all movable", "always", "the same"]
     assert line(replace(always, kernel={"lend": False}))[3:6] == ["nobody", "never", "never"]
     assert line(replace(always, kernel={"lending_stops_while_busy": True}))[5] == "nobody borrows"
+    assert line(replace(always, kernel={"lend": False, "gcma": True}))[3] == "nobody; copies that can be dropped"
+    gated = line(replace(always, kernel={"lend_at_night": True}))
+    assert gated[4] == "always; while the kernel lends at all: `lend_at_night`"
     assert line(get_system("half_and_half"))[4] == "fallback; the kernel, page by page: free CMA > free / 2"
     assert line(get_system("half_and_half"))[7].strip("| ") == "`cma_ratio=2`"
 
