@@ -125,8 +125,8 @@ class KernelConfig(BaseModel):
     where it is above 30 % of memory, or memory below 1 GB (Amlogic, S17). Assumption: machines below 256 MB stand for
     larger ones."""
     lend_below_available_permille: int = Field(default=0, ge=0, le=1000)
-    """n > 0: the area is lent only once MemAvailable has been below this share of RAM [1/1000], or `lend_after_s` have
-    passed since boot, and for good then (Motorola, S19)."""
+    """n > 0: the area is lent only once MemAvailable without the area's free pages has been below this share of RAM
+    [1/1000], or `lend_after_s` have passed since boot, and for good then (Motorola, S19)."""
     lend_after_s: int = Field(default=100, ge=0)
     """When such a kernel lends in any case [s]."""
     cma_helpers: bool = False

@@ -405,7 +405,7 @@ kernel = np.dtype(
         ("demand_tries_per_piece", "i8"),
         ("gcma_frontswap", "i8"),
         ("lend_below_watermark", "i8"),
-        ("lend_below_available", "i8"),  # pages; > 0: lending begins below so much MemAvailable, or after a time
+        ("lend_below_available", "i8"),  # pages; > 0: lending begins with less available outside, or after a time
         ("lend_after_ns", "i8"),
         ("cma_helpers", "i8"),
         ("migrate_mapped_file", "i8"),

@@ -93,7 +93,8 @@ def lending_begun(mem):
         node.lending_waits = 0
     if kernel.lend_below_available > 0 and mem.clock >= node.lending_look_ns:
         node.lending_look_ns = mem.clock + LENDING_LOOK_NS - mem.clock % LENDING_LOOK_NS
-        if mem.clock >= kernel.lend_after_ns or si_mem_available(mem) < kernel.lend_below_available:
+        available = si_mem_available(mem) - nr_free_cma(mem)
+        if mem.clock >= kernel.lend_after_ns or available < kernel.lend_below_available:
             node.lending_waits = 0
     return node.lending_waits == 0
 

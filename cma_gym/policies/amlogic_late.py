@@ -9,9 +9,10 @@ Assumed: nice <= 0 are the foreground, visible and system classes; background ta
 switches: lending begins for good when ordinary free memory first reaches the low watermark
 (`lend_below_watermark`, from boot on where the area is above 30 % of memory or memory below 1 GB), stops while
 cma_alloc() runs, and neither compaction nor contiguous allocations put pages into the area. A demand of half a
-pageblock and more is served by boosted threads on all CPUs but one; file pages mapped often are moved and not dropped;
-kswapd is woken when a place was busy; cma_alloc() sleeps 100 ms up to 5 times and searches again. Its inner retries (up
-to 10, then every 1-2 ms) are left out. Requests that the driver marks __GFP_NO_CMA are not told from others.
+pageblock and more is served by boosted threads on all CPUs but one (which changes nothing with two CPUs); file pages
+mapped often are moved and not dropped; kswapd is woken when a place was busy; cma_alloc() sleeps 100 ms up to 5 times
+and searches again. Its inner retries (up to 10, then every 1-2 ms) are left out. Requests that the driver marks
+__GFP_NO_CMA are not told from others.
 """
 
 from cma_gym.machine.view import View

@@ -8,7 +8,8 @@ Assumed: the region begins where the zone does, and grows by the pageblock next 
 empties in its own time; it shrinks when a movable request finds nothing and the last pageblocks are free
 (`contiguitas`, mm/rmqueue.py, mm/contiguitas.py). Everything beyond is movable, the CMA area included, which is used
 like ordinary movable pageblocks. Left out: the hardware mover, so that a page that refuses to move stays in the region
-until it is freed; resizing ahead of need; and moving pages away before they are pinned for other than long pins.
+until it is freed; resizing ahead of need, so that atomic requests, which may not wait for a pageblock to be emptied,
+fail more often; and moving pages away before they are pinned for other than long pins.
 """
 
 from cma_gym.mm.mmzone import Action

@@ -46,12 +46,12 @@ def test_large_areas_and_small_machines_are_lent_from_boot(ram_mb, cma_mb, waits
 
 def test_lending_begins_when_little_is_available_at_the_next_look():
     m = Tiny(64, 32, lend_below_available_permille=1, cma_pcp="none")
-    m.mem["kernel"]["lend_below_available"] = 40
+    m.mem["kernel"]["lend_below_available"] = 8
     m.touch(1, 0, 26, action=2)
     assert m.kinds(32) == {}
     m.idle(3900 * MS)
     m.touch(1, 26, 2, action=2)
-    assert m.kinds(32) == {}, "38 pages are available, but nobody has looked"
+    assert m.kinds(32) == {}, "6 pages are available outside the area, but nobody has looked"
     m.idle(200 * MS)
     m.touch(1, 28, 2, action=2)
     assert m.kinds(32) == {"a": 2}
