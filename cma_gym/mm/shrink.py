@@ -233,12 +233,25 @@ def shrink_active_list(mem, lruvec, lru, nr_to_scan, sc):
 
 
 @jit
+def is_worth_moving(mem, page):
+    """Whether a contiguous allocation moves this clean file page, because many tasks map it, and does not drop it.
+
+    Linux: filecache_need_migrate() of Amlogic's kernels: mapped by 3 tasks if active, by 12 if not (FACTS A9.j)
+    Model: mappings of file pages are not counted; active ones and code count as mapped by many.
+    """
+    often = page.flag & (PageFlag.ACTIVE | PageFlag.EXEC)
+    return mem.kernel.migrate_mapped_file and page.flag & PageFlag.MAPPED and often
+
+
+@jit
 def reclaim_clean_page(mem, cpu, pfn):
     """Drop a page on behalf of a contiguous allocation if it is clean, unpinned file cache; whether it was.
 
     Linux: reclaim_clean_pages_from_list()
     """
     page = mem.page[pfn]
+    if is_worth_moving(mem, page):
+        return False
     if page.kind != PageKind.FILE and page.kind != PageKind.BDEV:
         return False
     busy = PageFlag.DIRTY | PageFlag.WRITEBACK | PageFlag.MLOCKED | PageFlag.LRU_BATCH
