@@ -19,7 +19,7 @@ from experiments.config import ConfigError
 from experiments.suite import Suite, duration_s
 
 BATCH = 40
-"""Most rows of a batch: some 40 s of the largest machine, so that the processes end together and progress shows."""
+"""Most rows of a batch: two or three minutes of the largest machine, so that the processes end together."""
 
 
 @dataclass(frozen=True)
