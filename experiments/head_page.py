@@ -20,7 +20,7 @@ from experiments.head_contrast import (
     pool,
 )
 from experiments.head_questions import QUESTIONS, Contrast, contrasts
-from experiments.head_sections import Page, question_section, short_answer
+from experiments.head_sections import VARIANTS, Page, question_section, short_answer
 from experiments.head_sensitivity import NOT_LENDING, Sensitivity
 from experiments.head_tables import BOUND, first_contrasts, front, of_system, system_level
 from experiments.head_words import code, listed, sentence
@@ -33,9 +33,9 @@ SUITE = "product"
 NEVER = "carve_out"
 SENSITIVITY_SYSTEMS = (
     "carve_out,page_cache_only,anonymous_only,page_cache_and_anonymous,page_cache_and_bdev,gfp_page_cache,gfp_cma,"
-    "zone_cma,mainline_fallback,half_and_half,cma_first,configs/systems/pcp_lists.py"
+    f"zone_cma,mainline_fallback,half_and_half,cma_first,{VARIANTS}"
 )
-"""Those that the questions ask about, and variants with other per-CPU lists."""
+"""Those that the questions ask about, and variants that differ in one switch."""
 KILL_WEIGHT = "a kill counts as 1 s"
 
 
@@ -236,8 +236,11 @@ def _sensitivity(page: Page, folder: str) -> list[str]:
         *markdown(*study.table(pairs)),
         "",
     ]
-    kept = [study.kept(question, contrast) for question, contrast in contrasts()]
-    lines += [f"- {line.removeprefix('Sensitivity: ')}" for line in kept if line]
+    lines += [
+        "What becomes of each verdict on whole-area success, and in how many variations the verdict on cost stays:",
+        "",
+        *markdown(*study.kept_table(list(contrasts()))),
+    ]
     return [*lines, "", "Whole-area success by system [%]:", "", *markdown(*study.systems_table())]
 
 

@@ -178,7 +178,7 @@ def test_the_page_says_what_the_rows_say(tmp_path: Path) -> None:
     assert "anon pages held by pipe (120.0 ms and 5.0 refusals a run)" in text
     assert "`gfp_page_cache` against `gfp_cma`" in text  # left out, and said so
     assert "Not measured: `oracle` is not among the systems." in text
-    assert "stays in 0 of 2 variations; it turns round with wild; is no longer told with calm." in text
+    assert "stays in 0 of 2 variations; it turns round with wild (`anonymous_only` is ahead); it is no longer" in text
 
 
 def test_other_rows_turn_the_answer(tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_figures_for_programs(tmp_path: Path) -> None:
 
 
 def test_the_questions_name_systems_that_exist() -> None:
-    known = dict(system_names(f"all,{ROOT / 'configs/systems/pcp_lists.py'}"))
+    known = dict(system_names(f"all,{ROOT / 'configs/systems/variants.py'}"))
     asked = {name for _, contrast in contrasts() for name in (contrast.ours, contrast.theirs)}
     assert asked <= set(known)
 
