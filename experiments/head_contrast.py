@@ -59,6 +59,8 @@ FAIR_COST = Measure(
 )
 """Of pairs of runs in which both served as many demands: who fails a demand is spared what serving it costs."""
 MEASURES = (WHOLE, FIRST, PIECES, BLOCKS, COST, FAIR_COST, KILLS, STALL, SWAP, REFAULT, P50, P99, USE)
+KEY_MEASURES = (WHOLE, PIECES, BLOCKS, COST, FAIR_COST, USE)
+"""Those that a page shows of every contrast."""
 
 
 class Direction(Enum):

@@ -13,6 +13,7 @@ from experiments.head_contrast import (
     PIECES,
     USE,
     WHOLE,
+    Direction,
     Pool,
     Rows,
     finding,
@@ -20,12 +21,13 @@ from experiments.head_contrast import (
     pool,
 )
 from experiments.head_questions import QUESTIONS, Contrast, contrasts
-from experiments.head_sections import Page, question_section, short_answer
+from experiments.head_sections import VARIANTS, Page, question_section, short_answer
 from experiments.head_sensitivity import NOT_LENDING, Sensitivity
-from experiments.head_tables import BOUND, first_contrasts, front, of_system, system_level
-from experiments.head_words import code, listed, sentence
+from experiments.head_tables import BOUND, first_contrasts, front, level_cell, of_system, system_level
+from experiments.head_words import code, level_text, listed, sentence
 from experiments.output import write_text
 from experiments.report import markdown
+from experiments.statistics import mean
 from experiments.suite import load_suite
 
 SUITE = "product"
@@ -33,9 +35,9 @@ SUITE = "product"
 NEVER = "carve_out"
 SENSITIVITY_SYSTEMS = (
     "carve_out,page_cache_only,anonymous_only,page_cache_and_anonymous,page_cache_and_bdev,gfp_page_cache,gfp_cma,"
-    "zone_cma,mainline_fallback,half_and_half,cma_first,configs/systems/pcp_lists.py"
+    f"zone_cma,mainline_fallback,half_and_half,cma_first,{VARIANTS}"
 )
-"""Those that the questions ask about, and variants with other per-CPU lists."""
+"""Those that the questions ask about, and variants that differ in one switch."""
 KILL_WEIGHT = "a kill counts as 1 s"
 
 
@@ -97,6 +99,7 @@ def _machines(given: Pool) -> str:
 def _answer(page: Page, folder: str) -> list[str]:
     lines = ["## The answer", "", *markdown(*answer_table(page)), ""]
     lines += [_answer_legend(page), ""]
+    lines.append(f"- *Who wins?* {_winners(page)}")
     for question in QUESTIONS:
         lines.append(f"- *{question.text}* {short_answer(page, question)}")
     lines += [f"- {line}" for line in (*_gain_lines(page), *_learned_lines(page))]
@@ -114,12 +117,12 @@ def answer_table(page: Page) -> tuple[list[str], list[list[str]]]:
     cells = []
     for place, system in enumerate(page.systems, 1):
         mine = own[system]
-        line = [f"{place} {code(system)}", system_level(mine, WHOLE)]
-        line += [system_level(full.get(system, []), WHOLE)] if full else []
-        line.append(system_level(mine, PIECES))
-        line += [system_level(blocks.get(system, []), BLOCKS)] if blocks else []
+        line = [f"{place} {code(system)}", level_cell(mine, WHOLE)]
+        line += [level_cell(full.get(system, []), WHOLE)] if full else []
+        line.append(level_cell(mine, PIECES))
+        line += [level_cell(blocks.get(system, []), BLOCKS)] if blocks else []
         line += [head_tables.plain_mean(mine, measure) for measure in (P50, P99)]
-        line += [system_level(mine, COST), head_tables.plain_mean(mine, USE)]
+        line += [level_cell(mine, COST), head_tables.plain_mean(mine, USE)]
         on = [name for name, price in (("cost", "cost_ms"), ("idle", "cma_idle")) if system in fronts[price]]
         cells.append([*line, ", ".join(on)])
     return titles, cells
@@ -132,6 +135,27 @@ def _answer_legend(page: Page) -> str:
         f"cost (with less of the area idle); {code(BOUND)}, a bound, takes no part. "
         + ("Full size plays fewer workloads than the twins, so the two columns are not alike." if page.other else "")
     ).rstrip()
+
+
+def _winners(page: Page) -> str:
+    """The rule that serves most, those not told from it, and the cheapest and fullest ones."""
+    rows, names = page.main.rows, rules(page)
+    if not names:
+        return "No rule that lends is among the systems."
+    best = names[0]
+    against = {name: finding(rows, Contrast(name, best, "", ""), WHOLE) for name in names[1:]}
+    near = [name for name, entry in against.items() if entry.direction is not Direction.BEHIND]
+    own = of_system(rows)
+    ends = []
+    for words, measure, sign in (("The cheapest", COST, 1), ("The one that uses most of the area", USE, -1)):
+        name = min(names, key=lambda name: (sign * mean(row[measure.metric] for row in own[name]), name))
+        figures = [level_text(system_level(own[name], entry), entry) for entry in (measure, WHOLE)]
+        ends.append(f"{words}: {code(name)}, {figures[0]}; it serves {figures[1]}.")
+    return (
+        f"Of the rules that lend, {code(best)} serves most whole-area demands: "
+        f"{level_text(system_level(own[best], WHOLE), WHOLE)}; not told from it: "
+        f"{listed([code(name) for name in near])}. {' '.join(ends)}"
+    )
 
 
 def _gain_lines(page: Page) -> list[str]:
@@ -236,8 +260,11 @@ def _sensitivity(page: Page, folder: str) -> list[str]:
         *markdown(*study.table(pairs)),
         "",
     ]
-    kept = [study.kept(question, contrast) for question, contrast in contrasts()]
-    lines += [f"- {line.removeprefix('Sensitivity: ')}" for line in kept if line]
+    lines += [
+        "What becomes of each verdict on whole-area success, and in how many variations the verdict on cost stays:",
+        "",
+        *markdown(*study.kept_table(list(contrasts()))),
+    ]
     return [*lines, "", "Whole-area success by system [%]:", "", *markdown(*study.systems_table())]
 
 

@@ -87,22 +87,31 @@ QUESTIONS = (
         "busy",
         "Stop lending while a request for the area runs, or not?",
         (
-            Contrast("qualcomm_gfp_cma", "gfp_cma", "stop", "go on"),
-            Contrast("cma_aggressive", "cma_first", "stop, and shrink first", "go on"),
+            Contrast("page_cache_stops", "page_cache_only", "stop (page cache)", "go on (page cache)"),
+            Contrast("gfp_cma_stops", "gfp_cma", "stop (GFP_CMA)", "go on (GFP_CMA)"),
+            Contrast("cma_first_stops", "cma_first", "stop (everyone)", "go on (everyone)"),
+            Contrast("qualcomm_gfp_cma", "gfp_cma", "stop, as Qualcomm", "go on, as HiSilicon"),
+            Contrast("cma_aggressive", "cma_first", "stop and shrink first, as CMA_AGGRESSIVE", "go on (everyone)"),
         ),
-        background="Qualcomm's and CMA_AGGRESSIVE's kernels hand out nothing of the area while cma_alloc() runs.",
+        background="Qualcomm's and CMA_AGGRESSIVE's kernels lend nothing while cma_alloc() runs. The first three pairs "
+        "differ in that alone (`configs/systems/variants.py`), the last two are the systems themselves.",
     ),
     Question(
         "pcp",
         "A per-CPU list of its own for CMA pages, the movable one, or none?",
         (
-            Contrast("anonymous_own_list", "anonymous_only", "a list of its own (anonymous pages)", "none"),
-            Contrast("anonymous_shared_list", "anonymous_only", "the movable list (anonymous pages)", "none"),
-            Contrast("page_cache_own_list", "page_cache_only", "a list of its own (page cache)", "none"),
-            Contrast("page_cache_shared_list", "page_cache_only", "the movable list (page cache)", "none"),
+            Contrast(
+                "page_cache_shared_list", "page_cache_only", "the movable list (page cache)", "no list (page cache)"
+            ),
+            Contrast(
+                "page_cache_own_list", "page_cache_only", "a list of its own (page cache)", "no list (page cache)"
+            ),
+            Contrast("anonymous_shared_list", "anonymous_only", "the movable list (anonymous)", "no list (anonymous)"),
+            Contrast("anonymous_own_list", "anonymous_only", "a list of its own (anonymous)", "no list (anonymous)"),
         ),
         background="Chen Feng (HiSilicon) wanted freed CMA pages off the per-CPU lists; Joonsoo Kim held that draining "
-        "them is enough.",
+        "them is enough. On the movable list a freed CMA page goes to whoever asks next for a movable page, whatever "
+        "the rule says. The variants are those of `configs/systems/variants.py`.",
     ),
 )
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from experiments.config import ROOT
 from experiments.head_contrast import (
     COST,
+    KEY_MEASURES,
     USE,
     WHOLE,
     Direction,
@@ -32,6 +34,8 @@ from experiments.head_words import (
 )
 from experiments.report import markdown
 
+VARIANTS = "configs/systems/variants.py"
+"""Systems of the questions that are no system of the package."""
 TABLE_SUFFIX = ".json"
 """What the policy of a learned table ends with."""
 
@@ -119,7 +123,8 @@ def _contrast(page: Page, question: Question, contrast: Contrast, given: Pool) -
         lines[-1] += " " + confirmation(*beside, listed(sorted({family(row) for row in page.other.rows})))
     if given is not page.main and given.name != page.main.name:
         lines[-1] += f" (From the {given.name}.)"
-    lines += ["", *markdown(*contrast_table(main))]
+    shown = main if contrast is question.contrasts[0] else [entry for entry in main if entry.measure in KEY_MEASURES]
+    lines += ["", *markdown(*contrast_table(shown))]
     lines += ["", "Where, whole-area demands:", "", *markdown(*where_table(given.rows, contrast))]
     lines += ["", " ".join(held_up_sentence(given.rows, name) for name in (contrast.ours, contrast.theirs))]
     also = other_differences(contrast)
@@ -140,8 +145,9 @@ def _beside(page: Page, contrast: Contrast, given: Pool) -> tuple[Finding, Findi
 
 def other_differences(contrast: Contrast) -> str:
     """What else two systems differ in, from their switches: a contrast is only as clean as that."""
-    from cma_gym.policies.registry import systems
+    from cma_gym.policies.registry import load_system_file, systems
 
+    load_system_file(ROOT / VARIANTS)
     known = systems()
     if contrast.ours not in known or contrast.theirs not in known:
         return ""

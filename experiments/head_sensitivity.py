@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from experiments.head_contrast import WHOLE, Direction, Finding, Measure, Pool, Rows, family, finding, pool
+from experiments.head_contrast import COST, WHOLE, Direction, Finding, Measure, Pool, Rows, family, finding, pool
 from experiments.head_questions import Contrast, Question
-from experiments.head_words import code, listed
+from experiments.head_words import code, listed, verdict
 from experiments.ranking import figure, ranking
 
 Table = tuple[list[str], list[list[str]]]
@@ -92,17 +92,49 @@ class Sensitivity:
             cells.append(_line(variation.name, variation.scenarios, variation.rows, pairs, measure))
         return titles, cells
 
-    def kept(self, question: Question, contrast: Contrast, measure: Measure = WHOLE) -> str:
-        """A sentence on whether a contrast keeps its direction; empty where it was not among the runs."""
-        groups: dict[str, list[str]] = {"same": [], "lost": [], "turned": [], "new": []}
+    def changes(self, question: Question, contrast: Contrast, measure: Measure = WHOLE) -> dict[str, list[str]]:
+        """The variations by what they do to a contrast's verdict: same, turned, lost, new; empty if it was not run."""
+        groups: dict[str, list[str]] = {}
         for variation in self.variations:
             before, after = (
                 finding(_asked(rows, question), contrast, measure) for rows in (variation.base, variation.rows)
             )
             kind = change(before.direction, after.direction)
             if kind:
-                groups[kind].append(variation.name)
-        return _kept_sentence(groups, contrast, measure)
+                ahead = {Direction.AHEAD: contrast.ours, Direction.BEHIND: contrast.theirs}.get(after.direction, "")
+                words = f" ({code(ahead)} is {measure.better})" if kind in ("turned", "new") else ""
+                groups.setdefault(kind, []).append(variation.name + words)
+        return groups
+
+    def kept(self, question: Question, contrast: Contrast) -> str:
+        """A sentence on whether a contrast's verdict stays; empty where it was not among the runs."""
+        groups = self.changes(question, contrast)
+        if not groups:
+            return ""
+        parts = [f"Sensitivity: the verdict on whole-area success stays in {_stays(groups)} variations"]
+        parts += [f"{words} with {listed(groups[kind])}" for kind, words in _CHANGES.items() if kind in groups]
+        return "; ".join(parts) + "."
+
+    def kept_table(self, pairs: Sequence[tuple[Question, Contrast]]) -> Table:
+        """A line a contrast: its verdict, where it stays, and with what it does not."""
+        base = self.base
+        cells = []
+        for question, contrast in pairs:
+            groups, costs = (self.changes(question, contrast, measure) for measure in (WHOLE, COST))
+            if groups:
+                words = verdict(finding(_asked(base, question), contrast, WHOLE))
+                others = ["; ".join(groups.get(kind, [])) for kind in _CHANGES]
+                pair = f"{code(contrast.ours)} - {code(contrast.theirs)}"
+                cells.append([pair, words, _stays(groups), *others, _stays(costs)])
+        return [
+            "",
+            "as assumed",
+            "stays in",
+            "turns round",
+            "no longer told",
+            "told only with",
+            "cost: stays in",
+        ], cells
 
     def systems_table(self) -> Table:
         """Whole-area success by variation and system [%]."""
@@ -122,24 +154,11 @@ def change(before: Direction, after: Direction) -> str:
     return "new" if after in decided else "same"
 
 
-def _kept_sentence(groups: Mapping[str, Sequence[str]], contrast: Contrast, measure: Measure) -> str:
-    total = sum(len(names) for names in groups.values())
-    if not total:
-        return ""
-    text = (
-        f"Sensitivity: what is told of {code(contrast.ours)} and {code(contrast.theirs)} by {measure.title} stays in "
-        f"{len(groups['same'])} of {total} variations"
-    )
-    more = [
-        f"{words} with {listed(list(groups[kind]))}"
-        for kind, words in (
-            ("turned", "turns round"),
-            ("lost", "is no longer told"),
-            ("new", "a difference is told only"),
-        )
-        if groups[kind]
-    ]
-    return text + (f"; it {'; '.join(more)}." if more else ".")
+_CHANGES = {"turned": "it turns round", "lost": "it is no longer told", "new": "a difference is told only"}
+
+
+def _stays(groups: Mapping[str, Sequence[str]]) -> str:
+    return f"{len(groups.get('same', ()))} of {sum(len(names) for names in groups.values())}"
 
 
 def _line(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from experiments.blame import held_up_by_system
@@ -13,6 +14,7 @@ from experiments.head_contrast import (
     WHOLE,
     Direction,
     Finding,
+    Level,
     Measure,
     Rows,
     family,
@@ -52,12 +54,15 @@ def of_system(rows: Rows) -> dict[str, list[Mapping[str, Any]]]:
     return found
 
 
-def system_level(rows: Rows, measure: Measure) -> str:
-    """A system's mean with its interval, as a cell without its unit."""
-    value = level((row.get(measure.metric) for row in rows), measure.points == " points")
-    if math.isnan(value.mean):
-        return "-"
-    return level_text(value, measure).replace(measure.unit, "", 1) if measure.unit else level_text(value, measure)
+def system_level(rows: Rows, measure: Measure) -> Level:
+    """A system's mean with its interval."""
+    return level((row.get(measure.metric) for row in rows), measure.points == " points")
+
+
+def level_cell(rows: Rows, measure: Measure) -> str:
+    """It as a cell, whose column names the unit."""
+    value = system_level(rows, measure)
+    return "-" if math.isnan(value.mean) else level_text(value, replace(measure, unit=""))
 
 
 def contrast_table(found: Sequence[Finding]) -> Table:
@@ -124,7 +129,7 @@ def cost_table(rows: Rows) -> Table:
     cells = []
     for system in order(rows):
         values = [figure(scale * mean(row.get(name) for row in own[system])) for name, _, scale in (*columns, *more)]
-        values.insert(len(columns), system_level(own[system], COST))
+        values.insert(len(columns), level_cell(own[system], COST))
         cells.append([code(system), *values])
     titles = [title for _, title, _ in columns] + ["cost s [95 %]"] + [title for _, title, _ in more]
     return ["system", *titles], cells

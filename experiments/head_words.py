@@ -52,7 +52,7 @@ def verdict(entry: Finding) -> str:
     return {
         Direction.AHEAD: f"{ours} is {entry.measure.better}",
         Direction.BEHIND: f"{theirs} is {entry.measure.better}",
-        Direction.TIE: "the interval contains 0, so neither is told to be " + entry.measure.better,
+        Direction.TIE: f"the interval contains 0, so neither is told to be {entry.measure.better}",
         Direction.EQUAL: "the same in every pair",
         Direction.MISSING: "not measured",
     }[entry.direction]

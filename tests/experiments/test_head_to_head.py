@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from experiments.head_questions import Contrast, contrasts
 from experiments.head_sensitivity import Sensitivity
 from experiments.head_words import answer, sentence
 from experiments.results import write_results
-from experiments.suite import load_suite
+from experiments.suite import Suite, load_suite
 
 PAIR = Contrast("one", "two", "the first", "the second")
 TWIN = {"ram_mb": 64, "cma_mb": 16, "pageblock_order": 6}
@@ -178,7 +179,7 @@ def test_the_page_says_what_the_rows_say(tmp_path: Path) -> None:
     assert "anon pages held by pipe (120.0 ms and 5.0 refusals a run)" in text
     assert "`gfp_page_cache` against `gfp_cma`" in text  # left out, and said so
     assert "Not measured: `oracle` is not among the systems." in text
-    assert "stays in 0 of 2 variations; it turns round with wild; is no longer told with calm." in text
+    assert "stays in 0 of 2 variations; it turns round with wild (`anonymous_only` is ahead); it is no longer" in text
 
 
 def test_other_rows_turn_the_answer(tmp_path: Path) -> None:
@@ -187,9 +188,22 @@ def test_other_rows_turn_the_answer(tmp_path: Path) -> None:
     assert "*Page cache or anonymous pages in CMA?* **Anonymous pages**: \N{MINUS SIGN}41.7 points" in text
 
 
-def test_figures_for_programs(tmp_path: Path) -> None:
-    import json
+def test_without_rows_both_suites_are_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
 
+    def played(suite: Suite, systems: Sequence[tuple[str, str]], jobs: int, cache: object) -> list[dict[str, Any]]:
+        asked.append(f"{suite.config.name} {len(systems) > 2} {jobs}")
+        return rows_of([1.0, 1.0], [0.5, 0.25])
+
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("experiments.suite_run.run_suite", played)
+    monkeypatch.setattr("experiments.runs.RUNS", tmp_path / "runs")
+    assert main(["head-to-head", "--markdown", str(tmp_path / "page.md"), "--jobs", "2"]) == 0
+    assert asked == ["product True 2", "sensitivity True 2"]
+    assert "| 1 `one` | 100.0 [0.0, 100.0] |" in (tmp_path / "page.md").read_text(encoding="utf-8")
+
+
+def test_figures_for_programs(tmp_path: Path) -> None:
     page(tmp_path, results(tmp_path / "r.csv"), "--json", str(tmp_path / "f.json"))
     figures = json.loads((tmp_path / "f.json").read_text())
     told = {(entry["ours"], entry["metric"]): entry["direction"] for entry in figures["questions"]}
@@ -201,7 +215,7 @@ def test_figures_for_programs(tmp_path: Path) -> None:
 
 
 def test_the_questions_name_systems_that_exist() -> None:
-    known = dict(system_names(f"all,{ROOT / 'configs/systems/pcp_lists.py'}"))
+    known = dict(system_names(f"all,{ROOT / 'configs/systems/variants.py'}"))
     asked = {name for _, contrast in contrasts() for name in (contrast.ours, contrast.theirs)}
     assert asked <= set(known)
 
