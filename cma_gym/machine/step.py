@@ -266,8 +266,9 @@ def _rollout(mems, i, events, decide, params, view, stop):
 
 
 @functools.cache
-def _compiled_rollout(machines: Any) -> Any:
+def _compiled_rollout(dtype: np.dtype, layout: str) -> Any:
     """The rollout for one type of machine array, compiled once for all rules: they come as function pointers."""
+    machines = types.Array(numba.from_dtype(dtype), 1, layout)
     integers = types.Array(types.int64, 1, "C")
     events = types.Array(numba.from_dtype(event_dtype), 1, "C")
     signature = types.int64(machines, types.int64, events, DecisionPointer, integers, integers, types.int64)
@@ -304,4 +305,5 @@ def rollout(
     stop = end if stop is None else min(stop, end)
     if numba.config.DISABLE_JIT:
         return int(_rollout(mems, i, events, decide, params, view, stop))
-    return int(_compiled_rollout(numba.typeof(mems))(mems, i, events, decide, params, view, stop))
+    compiled = _compiled_rollout(mems.dtype, "C" if mems.flags.c_contiguous else "A")
+    return int(compiled(mems, i, events, decide, params, view, stop))

@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from cma_gym.machine.events import FileFlag, Op, PinFlag
+from cma_gym.machine.events import Op
 from cma_gym.machine.kernel import KernelConfig
 from cma_gym.machine.machine import Stream, boot, new_machines
 from cma_gym.machine.result import demand_table
@@ -47,7 +47,8 @@ PATIENCE = 6
 HEAD = 2
 """Of the plan as integers: how many closed windows, how many stuck pages; then the first and last event of each window;
 then the pages in order, and for each of them the first, and then the last, event that may not place it in the area."""
-NS_PER_US = 1_000
+FREES = (Op.SPAWN, Op.FORK, Op.EXIT, Op.UNMAP, Op.TRUNCATE)
+"""Events that free pages; a task's new life ends its old one."""
 
 _Stuck = tuple[int, int]
 """A page, and the first event from which on it has to stay out."""
@@ -105,12 +106,6 @@ def last_before(ordered: np.ndarray, event: int) -> int:
     return int(ordered[place - 1]) if place > 0 else -1
 
 
-def _freed_by(event: int, table: np.ndarray, start: int, end: int) -> None:
-    """Note in a table of the last two events that freed each page that this one has."""
-    table[1, start:end] = table[0, start:end]
-    table[0, start:end] = event
-
-
 class _Witness:
     """Watches one run from demand to demand, and notes which pages would not leave."""
 
@@ -120,12 +115,12 @@ class _Witness:
         asks = np.flatnonzero(events["op"] == Op.DEMAND)
         self.event_of = {int(events["start"][at]): int(at) for at in asks}
         self._whole = whole_demands(events, cma_pages)
-        self._vpages, self._fpages = (np.full((2, size), -1, np.int64) for size in sizes)
-        """Last event that freed a page, and the one before."""
-        frees = np.isin(events["op"], (Op.SPAWN, Op.FORK, Op.EXIT, Op.UNMAP, Op.TRUNCATE))
-        self._frees = np.flatnonzero(frees)
+        nr_vpages, nr_fpages = sizes
+        self._freed = {0: np.full((2, nr_vpages), -1, np.int64), FILE_PAGES: np.full((2, nr_fpages), -1, np.int64)}
+        """Last event that freed a page, and the one before, by space."""
+        self._left = np.full((2, len(mem["page"])), NO_PAGE, np.int64)
+        """What a page frame held that was freed, and its age: a page that somebody still holds has no name any more."""
         self._ranges: dict[int, tuple[int, int]] = {}
-        self._nr_freed = 0
         self._nr_blames = 0
         self._clock = -1
 
@@ -134,32 +129,43 @@ class _Witness:
         state = self.mem["demand"]["state"]
         return bool(((state == DemandState.WAITING) | (state == DemandState.TRYING)).any())
 
+    def expect(self, event: int) -> None:
+        """Note what the event that comes next is going to free."""
+        op, task, start, nr = (int(self.events[event][name]) for name in ("op", "task", "start", "nr"))
+        if op == Op.TRUNCATE:
+            self._note_freed(event, FILE_PAGES, start, start + nr)
+        elif op == Op.UNMAP:
+            self._note_freed(event, 0, start, start + nr)
+        elif op in FREES and (op != Op.SPAWN or self.events[event]["value"] == 0):
+            self._note_freed(event, 0, *self._ranges.get(task, (0, 0)))
+        if op in (Op.SPAWN, Op.FORK):
+            self._ranges[task] = (start, start + nr)
+
+    def _note_freed(self, event: int, space: int, start: int, end: int) -> None:
+        freed = self._freed[space]
+        freed[1, start:end] = freed[0, start:end]
+        freed[0, start:end] = event
+        self._note_holders("filemap" if space else "pte", space, start, end)
+
+    def _note_holders(self, table: str, space: int, start: int, end: int) -> None:
+        """Write down which frames these pages have, in case that they lose them."""
+        frames = self.mem[table]["entry"][start:end]
+        present = np.flatnonzero(frames >= 0)
+        self._left[0, frames[present]] = space + start + present
+        self._left[1, frames[present]] = self.mem["page"]["stamp"][frames[present]]
+
     def look(self, event: int) -> None:
         """Note what is stuck now that this event is over."""
-        self._follow_frees(event)
         demands = self.mem["demand"]
         for slot in np.flatnonzero((demands["state"] == DemandState.TRYING) & (demands["tries"] == 0)):
             asked = self.event_of[int(demands["id"][slot])]
             self._note(self._referenced(-1 if asked == event else self._clock), asked, event)
             if asked == event:
                 self._note(self._of_drivers(), asked, event)
+                # A task that is killed to make room frees pages without an event of the stream.
+                self._note_holders("pte", 0, 0, self._freed[0].shape[1])
         self._note_blamed(event)
         self._clock = int(self.mem["clock"])
-
-    def _follow_frees(self, event: int) -> None:
-        """Keep up with what the stream itself has freed."""
-        while self._nr_freed < len(self._frees) and self._frees[self._nr_freed] <= event:
-            at = int(self._frees[self._nr_freed])
-            self._nr_freed += 1
-            op, task, start, nr = (int(self.events[at][name]) for name in ("op", "task", "start", "nr"))
-            if op == Op.TRUNCATE:
-                _freed_by(at, self._fpages, start, start + nr)
-            elif op == Op.UNMAP:
-                _freed_by(at, self._vpages, start, start + nr)
-            elif op != Op.SPAWN or self.events[at]["value"] == 0:
-                _freed_by(at, self._vpages, *self._ranges.get(task, (0, 0)))
-            if op in (Op.SPAWN, Op.FORK):
-                self._ranges[task] = (start, start + nr)
 
     def _note(self, pages: _Pages, asked: int, event: int) -> None:
         """Keep pages out for the demand of event `asked` from when they were freed, or the area was emptied, before."""
@@ -170,8 +176,8 @@ class _Witness:
 
     def _last_freed(self, page: int, born_ns: int) -> int:
         """The last event that freed what bore this name before; -1 if there was none, or too many since to tell."""
-        table, index = (self._fpages, page - FILE_PAGES) if page >= FILE_PAGES else (self._vpages, page)
-        for at in table[:, index]:
+        space = FILE_PAGES if page >= FILE_PAGES else 0
+        for at in self._freed[space][:, page - space]:
             if at < 0 or self.events["time"][at] <= born_ns:
                 return int(at)
         return -1
@@ -180,34 +186,23 @@ class _Witness:
         """What a page frame holds, by all names under which it may have been asked for."""
         page = self.mem["page"][pfn]
         kind, index, born_ns = int(page["kind"]), int(page["index"]), int(page["stamp"]) << TICK_SHIFT
-        if kind in (PageKind.SHMEM, PageKind.FILE, PageKind.BDEV):
-            return {FILE_PAGES + index: born_ns} if index != NO_PAGE else {}
+        if kind in (PageKind.SHMEM, PageKind.FILE, PageKind.BDEV) and index != NO_PAGE:
+            return {FILE_PAGES + index: born_ns}
         names = {}
         while kind in (PageKind.ANON, PageKind.DRIVER) and index != NO_PAGE:
             names[index] = born_ns
             index = int(self.mem["pte"][index]["next"])
+        if not names and self._left[1, pfn] == page["stamp"]:
+            names[int(self._left[0, pfn])] = born_ns
         return names
 
     def _referenced(self, since: int) -> _Pages:
         """Pages with references that began after a time [ns]."""
         held = self.mem["pin"][: int(self.mem["nr_pins"])]
         pages: _Pages = {}
-        for pin in held[held["since"] > since]:
-            pages |= self._names(int(pin["pfn"])) or self._pinned_by(int(pin["since"]), int(pin["expire"]))
+        for pfn in held["pfn"][held["since"] > since]:
+            pages |= self._names(int(pfn))
         return pages
-
-    def _pinned_by(self, since: int, expire: int) -> _Pages:
-        """Pages of the latest event that took references of this length: a page that was freed has no name any more."""
-        events = self.events
-        takes = (events["op"] == Op.PIN) | (events["op"] == Op.FILE) & (events["arg"] & FileFlag.JOURNAL != 0)
-        lasts = events["value"].astype(np.int64) * NS_PER_US == expire - since
-        found = np.flatnonzero(takes & lasts & (events["time"] <= since))
-        if len(found) == 0:
-            return {}
-        event = events[found[-1]]
-        space = FILE_PAGES if event["op"] == Op.FILE or event["arg"] & PinFlag.FILE else 0
-        start = space + int(event["start"])
-        return dict.fromkeys(range(start, start + int(event["nr"])), since)
 
     def _of_drivers(self) -> _Pages:
         pages: _Pages = {}
@@ -226,7 +221,7 @@ class _Witness:
 
 
 def _rehearse(spec: MachineSpec, kernel: KernelConfig, workload: Stream, seed: int, params: Integers) -> _Rehearsal:
-    """Run the whole stream under a plan, stopping after each event while a demand waits to be served."""
+    """Run the whole stream under a plan; stop where pages are about to be freed, and all along while a demand waits."""
     mems = new_machines(1, spec, workload.nr_vpages, workload.nr_fpages, workload.nr_tasks)
     boot(mems, 0, spec, kernel, seed)
     events = workload.events.view(np.recarray)
@@ -234,11 +229,14 @@ def _rehearse(spec: MachineSpec, kernel: KernelConfig, workload: Stream, seed: i
     mem = mems[0]
     witness = _Witness(mem, workload.events, spec.cma_pages, (workload.nr_vpages, workload.nr_fpages))
     view = np.zeros(NR_VIEW_AND_SUBJECT, np.int64)
-    asks = np.flatnonzero(workload.events["op"] == Op.DEMAND)
+    op = workload.events["op"]
+    stops = np.union1d(np.flatnonzero(np.isin(op, FREES)), np.flatnonzero(op == Op.DEMAND) + 1)
     done = 0
     while done < len(events):
-        following = asks[np.searchsorted(asks, done) :]
-        stop = done + 1 if witness.asking() else int(following[0]) + 1 if len(following) else len(events)
+        witness.expect(done)
+        place = int(np.searchsorted(stops, done, "right"))
+        following = int(stops[place]) if place < len(stops) else len(events)
+        stop = done + 1 if witness.asking() else following
         rollout(mems, 0, events, decide, params, view, stop)
         done = stop
         witness.look(done - 1)
