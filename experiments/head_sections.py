@@ -105,7 +105,7 @@ def short_answer(page: Page, question: Question) -> str:
 
 
 def _both(contrast: Contrast) -> str:
-    return f"{code(contrast.ours)} less {code(contrast.theirs)}"
+    return f"{code(contrast.ours)} minus {code(contrast.theirs)}"
 
 
 def _price(entry: Finding) -> str:

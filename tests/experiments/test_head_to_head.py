@@ -134,8 +134,8 @@ SUCCESS = {"page_cache_only": (1.0, 1.0, 1.0), "anonymous_only": (0.5, 0.75, 0.5
 
 def results(path: Path, success: Mapping[str, Sequence[float]] = SUCCESS) -> Path:
     rows = [
-        row(system, seed, value, machine=machine)
-        for machine in (TWIN, FULL)
+        row(system, seed, value, f"phone-{at}", machine=machine)
+        for at, machine in (("64m", TWIN), ("1g", FULL))
         for system, values in success.items()
         for seed, value in enumerate(values)
     ]
@@ -175,6 +175,7 @@ def test_same_rows_same_bytes(tmp_path: Path) -> None:
 def test_the_page_says_what_the_rows_say(tmp_path: Path) -> None:
     text = page(tmp_path, results(tmp_path / "r.csv"), "--sensitivity", str(sensitivity(tmp_path / "s.csv")))
     assert "*Page cache or anonymous pages in CMA?* **Page cache**: +41.7 points" in text
+    assert "| phone-1g | phone-64m | whole_success | 1.00 | 3/0/0 | " in text
     assert "On phone, which machines of full size play too" in text and "they agree" in text
     assert "anon pages held by pipe (120.0 ms and 5.0 refusals a run)" in text
     assert "`gfp_page_cache` against `gfp_cma`" in text  # left out, and said so
