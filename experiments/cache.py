@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 PACKAGE = "cma_gym"
 _ROOT = Path(cma_gym.__file__).resolve().parent
-_WORDS = ("name", "summary", "source", "param_names", "doc")
+_WORDS = ("name", "summary", "source", "param_names", "row", "doc")
 """What a system says about itself; it does not change a figure."""
 
 

@@ -41,9 +41,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _write_page(path: str) -> None:
-    from experiments.systems_page import package_systems, page
+    from cma_gym.policies.registry import systems
+    from experiments.systems_page import page
 
-    output.write_text(path, page(package_systems()))
+    output.write_text(path, page(systems().values()))
     output.note(f"page: {path}")
 
 

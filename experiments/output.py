@@ -26,6 +26,9 @@ _PLAIN_WIDTH = 160
 _SILENT_S = 60
 """After so long without a line, one says how far the work is, where no terminal is watching."""
 
+_TELLING = 0.05
+"""Share of the work before which its pace says nothing: the first part waits for the compiler."""
+
 console = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH, highlight=False, soft_wrap=True)
 """Results go here (stdout)."""
 notes = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -92,7 +95,7 @@ class Task:
 
     def _time_left(self, share: float) -> str:
         left_s = (time.monotonic() - self._began) * (1 - share) / share if share else 0.0
-        return f", about {left_s / 60:.0f} min left" if left_s > _SILENT_S else ""
+        return f", about {left_s / 60:.0f} min left" if left_s > _SILENT_S and share > _TELLING else ""
 
 
 @contextmanager

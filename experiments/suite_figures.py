@@ -1,6 +1,7 @@
 """The figures of a suite: by scenario, paired differences, Pareto fronts, and whether twins agree with full size.
 
-Keys of the JSON, which stay: `suite`, `split`, `baseline`, `systems`;
+Keys of the JSON, which stay: `suite`, `split`, `baseline`, `systems`, `bounds` (those of them that are clairvoyant;
+they are on no front);
 `scenarios.LABEL`: `use`, `at`, `vary`, `tests`, `group`, `seeds`, `measures`, `ranking` (as in compare --json),
 `paired.METRIC.SYSTEM` (pairs, mean, low, high, iqm, wins, ties, losses), `fronts.MEASURE.COST` (systems);
 `groups.GROUP`: `scenarios`, `paired`, `fronts.MEASURE.COST.SYSTEM` (in how many scenarios it is on the front);
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -68,14 +69,16 @@ def by_scenario(rows: Rows) -> dict[str, list[dict[str, Any]]]:
 def suite_figures(suite: Suite, rows: Rows, baseline: str) -> dict[str, Any]:
     """Everything that is printed, for programs; see the module's first lines for the keys."""
     own = by_scenario(rows)
+    beyond = bounds(rows)
     scenarios = {
-        label: _scenario_figures(suite, suite.by_label[label], found, baseline) for label, found in own.items()
+        label: _scenario_figures(suite, suite.by_label[label], found, baseline, beyond) for label, found in own.items()
     }
     return {
         "suite": suite.config.name,
         "split": suite.config.split,
         "baseline": baseline,
         "systems": list(dict.fromkeys(str(row["system"]) for row in rows)),
+        "bounds": beyond,
         "scenarios": scenarios,
         "groups": {group: _group_figures(group, scenarios, own, baseline) for group in groups(suite)},
         "agreement": [
@@ -86,14 +89,25 @@ def suite_figures(suite: Suite, rows: Rows, baseline: str) -> dict[str, Any]:
     }
 
 
+def bounds(rows: Rows) -> list[str]:
+    """Systems that no kernel can have, since they see the workload before it runs."""
+    from cma_gym.policies.registry import systems
+
+    clairvoyant = {name for name, entry in systems().items() if entry.foresee is not None}
+    return list(dict.fromkeys(str(row["system"]) for row in rows if row.get("policy") in clairvoyant))
+
+
 def groups(suite: Suite) -> list[str]:
     """The groups that the suite's scenarios are of."""
     present = {group_of(suite, scenario) for scenario in suite.scenarios}
     return [group for group in GROUPS if group in present]
 
 
-def _scenario_figures(suite: Suite, scenario: Scenario, rows: Rows, baseline: str) -> dict[str, Any]:
+def _scenario_figures(
+    suite: Suite, scenario: Scenario, rows: Rows, baseline: str, beyond: Collection[str]
+) -> dict[str, Any]:
     entries = ranking(rows)
+    real = [entry for entry in entries if entry["system"] not in beyond]
     return {
         **{name: getattr(scenario, name) for name in ("use", "at", "vary", "tests")},
         "group": group_of(suite, scenario),
@@ -102,7 +116,7 @@ def _scenario_figures(suite: Suite, scenario: Scenario, rows: Rows, baseline: st
         "ranking": entries,
         "paired": paired_figures(rows, baseline),
         "fronts": {
-            measure: {cost: pareto_front(entries, measure, cost) for cost in COSTS} for measure in scenario.measures
+            measure: {cost: pareto_front(real, measure, cost) for cost in COSTS} for measure in scenario.measures
         },
     }
 

@@ -121,8 +121,8 @@ def _introduction(suite: Suite, figures: Figures, rows: Rows, folder: Path) -> l
         f"the range `{suite.config.split}`. All systems see the same arrivals; differences are taken pair by pair "
         "(scenario, seed) before they are averaged. Times are milliseconds per run. Cost is stall + swap-in + refault "
         "+ 1000 ms a kill. A system is on the Pareto front of a scenario if no other is at least as good in both and "
-        "better in one. Two systems are ordered beyond chance if the 95 % bootstrap interval of their paired "
-        "difference leaves out zero, on both machines.",
+        "better in one; clairvoyant systems, which are bounds, take no part in it. Two systems are ordered beyond "
+        "chance if the 95 % bootstrap interval of their paired difference leaves out zero, on both machines.",
         "",
         f"Any row can be run again: `python -m experiments validate {folder / RESULTS} --rows 10`.",
     ]

@@ -44,8 +44,10 @@ def draw_suite(figures: Figures, folder: Path) -> list[tuple[str, str]]:
     for label, scenario in figures["scenarios"].items():
         for cost in COSTS:
             measure = scenario["measures"][0]
-            caption = f"{label}: {_title(measure)} against {NAMES[cost]}; on the front: orange"
-            drawn += _drawn(folder, f"front_{cost}_{_plain(label)}.png", caption, _front(scenario, measure, cost))
+            caption = f"{label}: {_title(measure)} against {NAMES[cost]}; orange: on the front; hollow: a bound"
+            drawn += _drawn(
+                folder, f"front_{cost}_{_plain(label)}.png", caption, _front(scenario, measure, cost, figures["bounds"])
+            )
     for measure in ("whole_success", "pieces_success"):
         caption = f"{_title(measure)}: each system at full size and on the twin"
         drawn += _drawn(folder, f"agreement_{measure}.png", caption, _agreement(figures, measure))
@@ -130,7 +132,7 @@ def _paired(figures: Figures, group: str) -> Draw | None:
     return draw, 8, 1.5 + _LINE_IN * len(kept)
 
 
-def _front(scenario: Figures, measure: str, cost: str) -> Draw | None:
+def _front(scenario: Figures, measure: str, cost: str, bounds: Sequence[str]) -> Draw | None:
     front = scenario["fronts"][measure][cost]
     points = [(e["system"], _scaled(cost, e[cost]), _scaled(measure, e[measure])) for e in scenario["ranking"]]
     points = [point for point in points if point[1] + point[2] == point[1] + point[2]]
@@ -139,10 +141,11 @@ def _front(scenario: Figures, measure: str, cost: str) -> Draw | None:
 
     def draw(axes: Axes) -> None:
         for system, x, y in points:
-            axes.scatter([x], [y], color=_FRONT if system in front else _POINT, zorder=3, s=24)
+            colour = _FRONT if system in front else _POINT
+            axes.scatter([x], [y], edgecolors=colour, c="none" if system in bounds else colour, zorder=3, s=24)
         steps = sorted((x, y) for system, x, y in points if system in front)
         axes.step(*zip(*steps, strict=True), where="post", color=_FRONT, alpha=0.5)
-        _name_points(axes, [point for point in points if point[0] in front])
+        _name_points(axes, [point for point in points if point[0] in (*front, *bounds)])
         axes.set_xlabel(NAMES[cost])
         axes.set_ylabel(NAMES[measure])
         axes.margins(0.12)

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from experiments import output
 from experiments.cache import RowCache, key_of
 from experiments.comparison import Row, Unit, finished, run_unit
+from experiments.config import ConfigError
 from experiments.suite import Suite, duration_s
 
 BATCH = 40
-"""Most rows of a batch: some 40 s of the largest machine, so that the processes end together and progress shows."""
+"""Most rows of a batch: two or three minutes of the largest machine, so that the processes end together."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,14 @@ def _megabytes(machine: str) -> int:
 
 
 def run_batch(batch: Batch) -> dict[int, Row]:
-    """Run one batch, keeping every row as it comes."""
+    """Run one batch, keeping every row as it comes.
+
+    Raises:
+        ConfigError: the sources are not those that the keys were made from.
+    """
+    _, first, expected = batch.units[0]
+    if key_of(first) != expected:
+        raise ConfigError(f"{first.system} on {first.workload}: sources changed while the suite ran; start it again")
     cache = RowCache(batch.cache)
     rows = {}
     for index, unit, key in batch.units:

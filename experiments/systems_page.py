@@ -7,7 +7,7 @@ from typing import Any
 
 from cma_gym.machine.kernel import KernelConfig
 from cma_gym.mm.mmzone import RequestKind
-from cma_gym.policies.registry import System, describe, systems
+from cma_gym.policies.registry import System, describe
 from experiments.probe import Probe, Terms, probe
 from experiments.report import markdown
 
@@ -35,12 +35,6 @@ _NAMES = {
 }
 _ANONYMOUS = (RequestKind.ANON, RequestKind.COW, RequestKind.SWAPIN)
 _DEFAULTS = KernelConfig().model_dump()
-
-
-def package_systems() -> list[System]:
-    """Systems that come with cma-gym, without those a user's file has registered."""
-    rules = {name: getattr(entry.decide, "py_func", entry.decide) for name, entry in systems().items()}
-    return [entry for name, entry in systems().items() if rules[name].__module__ == f"cma_gym.policies.{name}"]
 
 
 def page(entries: Iterable[System]) -> str:
@@ -72,9 +66,9 @@ def _borrowing(entry: System, asked: Probe) -> list[str]:
     """Who may borrow, when that is preferred, and what changes while a contiguous allocation runs."""
     kernel = {**_DEFAULTS, **entry.kernel}
     if not kernel["lend"] or not asked.may_use:
-        return ["nobody", "never", "never"]
+        return ["nobody; copies that can be dropped" if kernel["gcma"] else "nobody", "never", "never"]
+    own = "; ".join(filter(None, [_own_preference(kernel), _gate(entry)]))
     idle = _terms(asked.idle, asked.may_use)
-    own = _own_preference(kernel)
     busy = "the same" if asked.busy == asked.idle else _terms(asked.busy, asked.may_use)
     if kernel["lending_stops_while_busy"]:
         busy = "nobody borrows"
@@ -105,6 +99,12 @@ def _own_preference(kernel: Mapping[str, Any]) -> str:
     return f"the kernel, page by page: free CMA > free / {ratio}" if ratio > 0 else ""
 
 
+def _gate(entry: System) -> str:
+    """Switches by which the kernel lends at some times only."""
+    names = [f"`{name}`" for name in _switches(entry) if name.startswith("lend_")]
+    return f"while the kernel lends at all: {', '.join(names)}" if names else ""
+
+
 def _kinds(kinds: Sequence[RequestKind]) -> str:
     missing = [_NAMES[kind] for kind in RequestKind if kind not in kinds]
     if not missing:
@@ -118,7 +118,7 @@ def _kinds(kinds: Sequence[RequestKind]) -> str:
 
 
 def _switches(entry: System) -> dict[str, Any]:
-    return {name: value for name, value in entry.kernel.items() if value != _DEFAULTS[name]}
+    return {name: value for name, value in entry.kernel.items() if value != _DEFAULTS.get(name)}
 
 
 def _value(value: Any) -> str:

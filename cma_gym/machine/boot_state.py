@@ -40,6 +40,7 @@ from cma_gym.mm.mmzone import (
 from cma_gym.mm.page_alloc import free_one_page, get_pageblock_migratetype, prep_new_page, set_pageblock_migratetype
 from cma_gym.mm.pcp import pcp_type
 from cma_gym.mm.rmap import add_rmap
+from cma_gym.mm.rmqueue import find_unmovable_end
 from cma_gym.mm.swap import ZS_OBJECTS
 from cma_gym.mm.watermark import setup_per_zone_lowmem_reserve, setup_per_zone_wmarks
 from cma_gym.mm.writeback import folio_mark_dirty
@@ -307,6 +308,8 @@ def start_from(mems, i, zones, pages, blocks, slots, sizes):
         elif start.kind != KIND_FREE:
             put_used(mem, pfn, start)
     put_slots(mem, slots)
+    for index in range(len(mem.zones)):
+        find_unmovable_end(mem, mem.zones[index])
     begin_uptime(mem)
 
 

@@ -61,8 +61,9 @@ class KernelConfig(BaseModel):
     demand_retry_ms: int = Field(default=100, ge=0)
     lmk: bool = True
     """The low memory killer (FACTS C9)."""
-    lmk_subtract_cma: bool = False
-    """It does not count free CMA as free (HiSilicon, Qualcomm)."""
+    lmk_subtract_cma: bool = True
+    """It does not count free CMA as free, as Android's lmkd (get_lowest_watermark()), HiSilicon and Qualcomm. Off: the
+    staging driver of 3.x and 4.x, which an idle area keeps from killing while ordinary memory is short."""
     reclaim_skips_cma: bool = False
     """Direct reclaim passes over CMA pages if the request could not use them (mainline 2023-2024; FACTS A9.c, A3)."""
     lmk_minfree_permille: tuple[int, int, int, int] = (20, 35, 60, 0)
@@ -117,10 +118,41 @@ class KernelConfig(BaseModel):
     """A movable page comes from CMA first when free CMA is more than this share of the zone's free pages [%]: 0 always,
     100 never, 50 is the half rule; -1: there is no such limit (FACTS A9.k)."""
 
+    gcma_frontswap: bool = False
+    """The area also keeps copies of pages that are swapped out, until they come back (GCMA of 2015); needs `gcma`."""
+    lend_below_watermark: bool = False
+    """The area is lent only once ordinary free memory has reached the low watermark, and for good then; from boot on
+    where it is above 30 % of memory, or memory below 1 GB (Amlogic, S17). Assumption: machines below 256 MB stand for
+    larger ones."""
+    lend_below_available_permille: int = Field(default=0, ge=0, le=1000)
+    """n > 0: the area is lent only once MemAvailable without the area's free pages has been below this share of RAM
+    [1/1000], or `lend_after_s` have passed since boot, and for good then (Motorola, S19)."""
+    lend_after_s: int = Field(default=100, ge=0)
+    """When such a kernel lends in any case [s]."""
+    cma_helpers: bool = False
+    """A demand of half a pageblock and more is served by boosted threads, one on each CPU but one (Amlogic).
+    Assumption: the work is shared out evenly, and tasks do not feel what the threads take from them."""
+    migrate_mapped_file: bool = False
+    """A contiguous allocation moves clean file pages that many tasks map, and does not drop them (Amlogic)."""
+    wake_kswapd_on_busy: bool = False
+    """cma_alloc() wakes kswapd whenever a place was busy (Amlogic)."""
+    sync_on_busy: bool = False
+    """When a page of the block device's cache made a place busy, cma_alloc() has that device synced (Realtek, S18)."""
+    cma_by_table: bool = False
+    """CMA is one of the types that a movable request falls back to, largest block first of all of them (up to 4.0)."""
+    cma_sticky: bool = False
+    """CMA pageblocks are movable pageblocks like others, but never change their type (Mel Gorman's idea, S15): a
+    movable request takes the smallest block of either that fits, an ordinary one first if both are alike."""
+    contiguitas: bool = False
+    """What cannot be moved has a region of its own at the beginning of the zone, which grows by the pageblock next to
+    it, emptied if need be, and shrinks by the same; CMA is as `cma_sticky` (S22)."""
+
     @model_validator(mode="after")
     def _gcma_lends_nothing_else(self) -> KernelConfig:
         if self.gcma and (self.lend or self.zone_cma):
             raise ValueError("gcma=True keeps only evicted file pages in the area; set lend=False and zone_cma=False")
+        if self.gcma_frontswap and not self.gcma:
+            raise ValueError("gcma_frontswap=True is a part of GCMA; set gcma=True")
         return self
 
     @classmethod
@@ -150,10 +182,14 @@ class KernelConfig(BaseModel):
             "migrate_passes swappiness dirty_background_percent dirty_percent demand_tries lmk lmk_subtract_cma "
             "reclaim_skips_cma cma_round_robin isolate_max_order cma_alloc_retries cma_alloc_bulk "
             "scan_by_rotation old_allocator pcp_scale_max kcompactd gcma cma_balance cma_first_limit "
-            "demand_tries_per_piece"
+            "demand_tries_per_piece gcma_frontswap cma_helpers migrate_mapped_file wake_kswapd_on_busy sync_on_busy "
+            "cma_by_table cma_sticky contiguitas"
         )
         for name in direct.split():
             record[name] = getattr(self, name)
+        record["lend_below_watermark"] = self.lend_below_watermark and not _lent_from_boot(spec)
+        record["lend_below_available"] = self.lend_below_available_permille * spec.nr_pages // 1000
+        record["lend_after_ns"] = self.lend_after_s * 1_000_000_000
         record["pageblock_order"] = spec.pageblock_order
         record["nr_cpus"] = spec.nr_cpus
         record["nr_lru_batch"] = self.lru_batch
@@ -174,6 +210,11 @@ class KernelConfig(BaseModel):
         record["cost"][: len(table)] = table
 
 
+def _lent_from_boot(spec: MachineSpec) -> bool:
+    """Where Amlogic's kernels wait for no watermark: a large area, or little memory."""
+    return spec.cma_pages * 10 > 3 * spec.nr_pages or 1 << 16 <= spec.nr_pages < 1 << 18
+
+
 _PROFILES: dict[str, dict[str, Any]] = {
     "v6_12": {},
     "v4_6": {
@@ -189,5 +230,6 @@ _PROFILES: dict[str, dict[str, Any]] = {
         "old_allocator": True,
         "pcp_scale_max": 0,
         "compaction_proactiveness": 0,
+        "lmk_subtract_cma": False,
     },
 }

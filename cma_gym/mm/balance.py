@@ -40,14 +40,14 @@ def should_balance(mem, zone):
 
 
 @jit
-def move_cluster_into_cma(mem, zone, cpu):
-    """Move the isolated pages into free CMA pages; how many were moved."""
+def move_cluster_into(mem, zone, cpu, migratetype):
+    """Move the isolated pages into free pages of this type; how many were moved."""
     moved = 0
     for slot in range(COMPACT_CLUSTER_MAX):
         src = np.int64(mem.migrate_pfn[slot])
         if src < 0:
             break
-        dst = rmqueue_smallest(mem, zone, 0, MIGRATE_CMA)
+        dst = rmqueue_smallest(mem, zone, 0, migratetype)
         if dst == NO_PAGE:
             putback_folio(mem, src)
             continue
@@ -87,7 +87,7 @@ def balance_zone(mem, zone, cpu):
         pfn = start
         while pfn < start + block:
             pfn = isolate_migratepages_block(mem, pfn, start + block)
-            moved += move_cluster_into_cma(mem, zone, cpu)
+            moved += move_cluster_into(mem, zone, cpu, MIGRATE_CMA)
         zone.balance_pfn = start
         blocks -= 1
     return moved

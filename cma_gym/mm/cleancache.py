@@ -1,8 +1,13 @@
 """Guaranteed CMA: the area holds copies of evicted clean file pages, and is given back by dropping them.
 
-Linux: not merged; gcma (SeongJae Park 2015, Baghdasaryan and Kim 2025), mm/cleancache.c of 3.x-5.x (FACTS A9.h, A9.i)
-Differs: pages of regular files only; no write-through copies of swapped pages; a full area drops its oldest copy.
-Model: a file page whose copy lies here names it in its entry (CLEAN_ENTRY); its shadow waits in the copy's `stamp`.
+With `gcma_frontswap` also copies of pages that are swapped out, which go to the swap device all the same.
+
+Linux: not merged; gcma (SeongJae Park 2015, Baghdasaryan and Kim 2025), mm/cleancache.c of 3.x-5.x and mm/frontswap.c
+of 3.5-6.5 (FACTS A9.h, A9.i)
+Differs: pages of regular files only; both kinds of copies share one list, and a full area drops its oldest copy.
+Model: a file page whose copy lies here names it in its entry (CLEAN_ENTRY); its shadow waits in the copy's `stamp`. A
+swap slot names its copy in its age, as COPY_AGE - pfn; its age waits in the same place. A copy's `index` is its file
+page, or SLOT_OWNER - slot.
 """
 
 from __future__ import annotations
@@ -31,6 +36,11 @@ from cma_gym.mm.page_alloc import (
     rmqueue_smallest,
 )
 
+COPY_AGE = -1
+"""From here downwards, the age of a swap slot names a copy of its page in the area (COPY_AGE - pfn)."""
+SLOT_OWNER = -2
+"""Index of a copy of a swapped page: SLOT_OWNER - slot."""
+
 
 @jit
 def is_clean_entry(entry):
@@ -46,9 +56,12 @@ def clean_pfn(entry):
 
 @jit
 def cleancache_drop(mem, pfn):
-    """Give up one copy; its file page is left with the shadow it would have had. Linux: gcma_discard_page()."""
+    """Give up one copy; its file page or swap slot is left with what it would have had. Linux: gcma_discard_page()."""
     page = mem.page[pfn]
-    mem.filemap[page.index].entry = page.stamp
+    if page.index <= SLOT_OWNER:
+        mem.swap[SLOT_OWNER - page.index].age = page.stamp
+    else:
+        mem.filemap[page.index].entry = page.stamp
     list_del(mem, pfn)
     mem.node.nr_cleancache -= 1
     free_pages_prepare(mem, pfn, 0)
@@ -68,6 +81,21 @@ def take_clean_page(mem):
 
 
 @jit
+def keep_copy(mem, index, task, stamp):
+    """Copy a page into the area, to be known by `index`; the copy, or NO_PAGE if there is no room for it."""
+    copy = take_clean_page(mem)
+    if copy == NO_PAGE:
+        return copy
+    prep_new_page(mem, copy, 0, KIND_CLEANCACHE, index, task)
+    mem.page[copy].stamp = stamp
+    list_add(mem, copy, np.int64(mem.node.cleancache))
+    mem.node.nr_cleancache += 1
+    charge(mem, Cost.COPY, 1)
+    mem.vm_event[VmEvent.CLEANCACHE_PUT] += 1
+    return copy
+
+
+@jit
 def cleancache_put(mem, pfn, shadow):
     """Keep a copy of a clean page that is being evicted, if there is room; the entry its file page gets.
 
@@ -76,17 +104,8 @@ def cleancache_put(mem, pfn, shadow):
     page = mem.page[pfn]
     if not mem.kernel.gcma or page.kind != KIND_FILE or mem.cma.busy:
         return shadow
-    fpn = np.int64(page.index)
-    copy = take_clean_page(mem)
-    if copy == NO_PAGE:
-        return shadow
-    prep_new_page(mem, copy, 0, KIND_CLEANCACHE, fpn, np.int64(page.task))
-    mem.page[copy].stamp = shadow
-    list_add(mem, copy, np.int64(mem.node.cleancache))
-    mem.node.nr_cleancache += 1
-    charge(mem, Cost.COPY, 1)
-    mem.vm_event[VmEvent.CLEANCACHE_PUT] += 1
-    return CLEAN_ENTRY - 2 * copy
+    copy = keep_copy(mem, np.int64(page.index), np.int64(page.task), shadow)
+    return shadow if copy == NO_PAGE else CLEAN_ENTRY - 2 * copy
 
 
 @jit
@@ -115,6 +134,42 @@ def cleancache_invalidate(mem, fpn):
 
 
 @jit
+def frontswap_store(mem, slot, task):
+    """Keep a copy of a page that was just written to a swap slot, if there is room.
+
+    Linux: __frontswap_store() with frontswap_writethrough()
+    """
+    if mem.kernel.gcma_frontswap and not mem.cma.busy:
+        copy = keep_copy(mem, SLOT_OWNER - slot, task, np.int64(mem.swap[slot].age))
+        if copy != NO_PAGE:
+            mem.swap[slot].age = COPY_AGE - copy
+
+
+@jit
+def frontswap_load(mem, slot):
+    """Copy a page back from the area instead of reading its slot; whether there was a copy, which is gone then.
+
+    Linux: __frontswap_load(), with frontswap_tmem_exclusive_gets()
+    """
+    age = np.int64(mem.swap[slot].age)
+    if age > COPY_AGE:
+        return False
+    cleancache_drop(mem, COPY_AGE - age)
+    charge(mem, Cost.COPY, 1)
+    mem.vm_event[VmEvent.CLEANCACHE_GET] += 1
+    return True
+
+
+@jit
+def frontswap_invalidate(mem, slot):
+    """A slot needs its copy no more. Linux: __frontswap_invalidate_page()."""
+    age = np.int64(mem.swap[slot].age)
+    if age <= COPY_AGE:
+        cleancache_drop(mem, COPY_AGE - age)
+        mem.vm_event[VmEvent.CLEANCACHE_DROP] += 1
+
+
+@jit
 def cleancache_drop_range(mem, start, end):
     """A contiguous allocation wants these frames: drop what lies there, without any migration (FACTS A9.h).
 
@@ -131,8 +186,15 @@ def cleancache_drop_range(mem, start, end):
 
 @jit
 def count_named_copies(mem):
-    """Copies that file pages name; NO_PAGE if one is not what its file page takes it for. Model: for validate()."""
+    """Copies that file pages and swap slots name; NO_PAGE if one is not what it is taken for. Model: for validate()."""
     named = 0
+    for slot in range(mem.node.nr_swap_total):
+        age = np.int64(mem.swap[slot].age)
+        if age <= COPY_AGE:
+            page = mem.page[COPY_AGE - age]
+            if page.kind != PageKind.CLEANCACHE or page.index != SLOT_OWNER - slot:
+                return NO_PAGE
+            named += 1
     for fpn in range(mem.nr_fpages):
         entry = np.int64(mem.filemap[fpn].entry)
         if is_clean_entry(entry):

@@ -17,6 +17,7 @@ from cma_gym.mm.mmzone import (
     CONTIG_DONE,
     CONTIG_IDLE,
     DEMAND_LOG,
+    HOLDER_JOURNAL,
     HOLDER_UNMOVABLE,
     NO_PAGE,
     NR_BLAME_STAGES,
@@ -27,12 +28,15 @@ from cma_gym.mm.mmzone import (
     SWAP_CLUSTER_MAX,
     DemandState,
     PageFlag,
+    PageKind,
     VmEvent,
 )
 from cma_gym.mm.page_alloc import ALLOC_CMA
 from cma_gym.mm.page_isolation import EBUSY
+from cma_gym.mm.page_ref import hasten_references
 from cma_gym.mm.pcp import free_pages
-from cma_gym.mm.vmscan import try_to_free_pages
+from cma_gym.mm.vmscan import try_to_free_pages, wakeup_kswapd
+from cma_gym.mm.writeback import sync_device
 from cma_gym.mm.zonelist import ZONE_MOVABLE, nr_free_cma, nr_free_pages
 
 NEVER_NS = 1 << 62
@@ -266,6 +270,25 @@ def begin_attempt(mem, slot):
 
 
 @jit
+def answer_busy(mem):
+    """What some vendors do when a place was busy: wake kswapd (Amlogic), or sync the device behind a page of its own
+    cache that refused (Realtek), which commits the journal too and is not waited for (FACTS A9.j).
+
+    Linux: fsync_bdev() from the hook android_vh_cma_alloc_busy_info
+    """
+    contig = mem.contig
+    if mem.kernel.wake_kswapd_on_busy:
+        wakeup_kswapd(mem, 0, ZONE_MOVABLE)
+    if not mem.kernel.sync_on_busy:
+        return
+    for pfn in range(contig.start_pfn, contig.cursor_pfn):
+        if mem.page[pfn].kind == PageKind.BDEV:
+            sync_device(mem)
+            hasten_references(mem, HOLDER_JOURNAL, max(mem.node.disk_free_ns, mem.clock + 1))
+            return
+
+
+@jit
 def end_attempt(mem, demand):
     """A place was emptied: next piece. Or was busy: next place. Any other error ends the search (kernel fact 11)."""
     contig = mem.contig
@@ -297,6 +320,7 @@ def end_attempt(mem, demand):
         return
     mem.vm_event[VmEvent.CMA_BUSY_RETRY] += 1
     demand.busy_places += 1
+    answer_busy(mem)
     if bulk:
         demand.search = (pfn | ((1 << mem.kernel.pageblock_order) - 1)) + 1 - mem.cma.base_pfn
     else:
@@ -344,8 +368,14 @@ def next_in_queue(mem):
 
 @jit
 def settle_step(mem, demand, work_ns):
-    """After a step: its work takes its time, on the demand's own CPU, or on everybody's if there is one only."""
+    """After a step: its work takes its time, on the demand's own CPU, or on everybody's if there is one only.
+
+    Amlogic's kernels share the work of a large request out to boosted threads, on all CPUs but one (FACTS A9.j).
+    """
     contig = mem.contig
+    if mem.kernel.cma_helpers and 2 * demand.nr_pages >= 1 << mem.kernel.pageblock_order:
+        helpers = max(mem.kernel.nr_cpus - 1, 1)
+        work_ns = (work_ns + helpers - 1) // helpers
     work_ns += work_ns * mem.kernel.cpu_contention // 100
     if mem.kernel.nr_cpus == 1:
         elapse(mem, work_ns)

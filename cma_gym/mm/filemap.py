@@ -31,7 +31,7 @@ from cma_gym.mm.mmzone import (
     VmEvent,
 )
 from cma_gym.mm.page_alloc import prep_new_page
-from cma_gym.mm.swap import charge_swapin, is_swap_entry, swap_free, swap_slot_of
+from cma_gym.mm.swap import is_swap_entry, swap_free, swap_in, swap_slot_of
 from cma_gym.mm.workingset import workingset_refault
 from cma_gym.mm.writeback import (
     dirty_limit,
@@ -79,11 +79,7 @@ def filemap_add_folio(mem, cpu, task, pfn, fpn, base_kind, create, metadata):
     prep_new_page(mem, pfn, 0, cache_kind(base_kind), fpn, task)
     age = np.int64(-1)
     if is_swap_entry(entry):
-        slot = swap_slot_of(entry)
-        age = np.int64(mem.swap[slot].age)
-        swap_free(mem, cpu, slot)
-        charge_swapin(mem)
-        mem.vm_event[VmEvent.PSWPIN] += 1
+        age = swap_in(mem, cpu, swap_slot_of(entry))
     elif entry <= SHADOW_ENTRY:
         age = (SHADOW_ENTRY - entry) // 2
     mem.filemap[fpn].entry = pfn

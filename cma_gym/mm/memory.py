@@ -31,7 +31,7 @@ from cma_gym.mm.mmzone import (
 )
 from cma_gym.mm.page_alloc import prep_new_page
 from cma_gym.mm.rmap import add_rmap, unlink_sharer, zap_pte
-from cma_gym.mm.swap import charge_swapin, swap_free, swap_slot_of
+from cma_gym.mm.swap import swap_in, swap_slot_of
 from cma_gym.mm.workingset import workingset_refault
 
 NO_REQUEST = -1
@@ -88,7 +88,6 @@ def finish_swapin(mem, cpu, task, pfn, vpn):
     """
     slot = swap_slot_of(np.int64(mem.pte[vpn].entry))
     first = np.int64(mem.swap[slot].vpn)
-    age = np.int64(mem.swap[slot].age)
     before = mem.work_ns
     prep_new_page(mem, pfn, 0, KIND_ANON, first, task)
     sharer = first
@@ -97,9 +96,7 @@ def finish_swapin(mem, cpu, task, pfn, vpn):
         mem.page[pfn].mapcount += 1
         sharer = np.int64(mem.pte[sharer].next)
     mem.swap[slot].vpn = NO_PAGE
-    swap_free(mem, cpu, slot)
-    charge_swapin(mem)
-    mem.vm_event[VmEvent.PSWPIN] += 1
+    age = swap_in(mem, cpu, slot)
     mem.vm_event[VmEvent.PGMAJFAULT] += 1
     mem.page[pfn].flag |= PageFlag.YOUNG
     folio_add_lru(mem, cpu, pfn)

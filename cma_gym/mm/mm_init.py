@@ -31,15 +31,10 @@ from cma_gym.mm.mmzone import (
     WMARK_LOW,
     ZoneType,
 )
-from cma_gym.mm.page_alloc import (
-    free_one_page,
-    get_pageblock_migratetype,
-    prep_new_page,
-    rmqueue_buddy,
-    set_pageblock_migratetype,
-)
+from cma_gym.mm.page_alloc import free_one_page, get_pageblock_migratetype, prep_new_page, set_pageblock_migratetype
 from cma_gym.mm.pcp import STAT_INTERVAL_NS
 from cma_gym.mm.random import random_below
+from cma_gym.mm.rmqueue import rmqueue_block
 from cma_gym.mm.watermark import setup_per_zone_lowmem_reserve, setup_per_zone_wmarks
 from cma_gym.mm.zonelist import ZONE_CMA, ZONE_MOVABLE, ZONE_NORMAL
 
@@ -117,6 +112,7 @@ def init_zone(mem, index, start_pfn, end_pfn, migratetype):
     zone.compact_cached_migrate_pfn = start_pfn
     zone.compact_cached_migrate_sync = start_pfn
     zone.balance_pfn = end_pfn
+    zone.unmovable_end = (start_pfn + block - 1) & ~(block - 1)
     zone.compact_cached_free_pfn = end_pfn & ~(block - 1)
     for pfn in range(start_pfn, end_pfn):
         page = mem.page[pfn]
@@ -221,7 +217,7 @@ def reserve_kernel_pages(mem, nr_pages):
         if 1 << order > left:
             order = 0
         mem.refill += 1
-        pfn = rmqueue_buddy(mem, mem.zones[lowest], order, MIGRATE_UNMOVABLE, 0)
+        pfn = rmqueue_block(mem, mem.zones[lowest], order, MIGRATE_UNMOVABLE, 0)
         if pfn == NO_PAGE:
             return
         prep_new_page(mem, pfn, order, KIND_KERNEL, NO_PAGE, 0)
@@ -235,6 +231,7 @@ def begin_uptime(mem):
     mem.task[0].importance = 3
     mem.node.zs_budget = 32
     mem.node.boosted = 0
+    mem.node.lending_waits = mem.kernel.lend_below_watermark != 0 or mem.kernel.lend_below_available > 0
     mem.node.vmstat_next_ns = STAT_INTERVAL_NS
     for index in range(NR_ZONES):
         mem.zones[index].watermark_boost = 0

@@ -160,6 +160,7 @@ zone = np.dtype(
         ("compact_cached_migrate_sync", "i8"),  # where a synchronous compaction goes on
         ("compact_blockskip_flush", "i8"),
         ("balance_pfn", "i8"),  # where the balancing into CMA goes on
+        ("unmovable_end", "i8"),  # end of the region for what cannot be moved (Contiguitas)
     ],
     align=True,
 )
@@ -232,6 +233,8 @@ node = np.dtype(
         ("nr_cleancache", "i8"),
         ("compact_result", "i8"),  # of the latest direct compaction
         ("lmkd_next_ns", "i8"),  # when the killer in user space looks again
+        ("lending_waits", "i8"),  # a kernel that does not lend from boot on has not begun to
+        ("lending_look_ns", "i8"),  # when they look next whether it is time
     ],
     align=True,
 )
@@ -400,6 +403,17 @@ kernel = np.dtype(
         ("cma_first_limit", "i8"),
         ("scan_by_rotation", "i8"),
         ("demand_tries_per_piece", "i8"),
+        ("gcma_frontswap", "i8"),
+        ("lend_below_watermark", "i8"),
+        ("lend_below_available", "i8"),  # pages; > 0: lending begins with less available outside, or after a time
+        ("lend_after_ns", "i8"),
+        ("cma_helpers", "i8"),
+        ("migrate_mapped_file", "i8"),
+        ("wake_kswapd_on_busy", "i8"),
+        ("sync_on_busy", "i8"),
+        ("cma_by_table", "i8"),
+        ("cma_sticky", "i8"),
+        ("contiguitas", "i8"),
     ],
     align=True,
 )

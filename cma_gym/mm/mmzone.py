@@ -144,7 +144,7 @@ class PageKind(IntEnum):
     """Handed to a device by cma_alloc()."""
     RESERVED = 11
     CLEANCACHE = 12
-    """Copy of a clean file page that was evicted; nobody but the cleancache knows it (GCMA, FACTS A9.h)."""
+    """Copy of an evicted clean file page or a swapped page; nobody but the cleancache knows it (GCMA, FACTS A9.h)."""
 
 
 (
@@ -372,7 +372,7 @@ class VmEvent(IntEnum):
     """Those of ATOMIC_FAIL that had no right to the reserve (GFP_NOWAIT)."""
     KCOMPACTD_WAKE = 48
     CLEANCACHE_PUT = 49
-    """Evicted clean file pages that were kept in the area (GCMA)."""
+    """Evicted clean file pages, and copies of swapped pages, that were kept in the area (GCMA)."""
     CLEANCACHE_GET = 50
     """Refaults served from there."""
     CLEANCACHE_DROP = 51

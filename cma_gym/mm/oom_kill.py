@@ -11,10 +11,10 @@ from cma_gym.mm.clock import elapse
 from cma_gym.mm.hands import NEVER_NS, hand_index, release_hand
 from cma_gym.mm.jit import jit
 from cma_gym.mm.mmu_gather import expire_gathers, tlb_finish_mmu, tlb_gather_mmu
-from cma_gym.mm.mmzone import NO_TASK, NR_ZONES, WMARK_LOW, Importance, VmEvent, ZoneStat
+from cma_gym.mm.mmzone import NO_TASK, NR_ZONES, Importance, VmEvent, ZoneStat
 from cma_gym.mm.pcp import drain_all_pages
 from cma_gym.mm.rmap import zap_pte
-from cma_gym.mm.zonelist import nr_free_cma, nr_free_pages
+from cma_gym.mm.zonelist import nr_free_cma, nr_free_pages, si_mem_available
 
 DEATH_PENDING_NS = 1_000_000_000
 """Linux: lowmem_deathpending_timeout, HZ."""
@@ -44,22 +44,6 @@ def select_victim(mem, least_important, spare):
                 continue
         victim = task
     return victim
-
-
-@jit
-def si_mem_available(mem):
-    """Pages that could be had without swapping: MemAvailable of /proc/meminfo.
-
-    Linux: si_mem_available(), mm/show_mem.c
-    Differs: reclaimable slab is not counted; there is hardly any.
-    """
-    cache = 0
-    low = 0
-    for index in range(NR_ZONES):
-        stat = mem.zones[index].vm_stat
-        cache += stat[ZoneStat.INACTIVE_FILE] + stat[ZoneStat.ACTIVE_FILE]
-        low += mem.zones[index].watermark[WMARK_LOW]
-    return nr_free_pages(mem) - mem.node.totalreserve_pages + cache - min(cache // 2, low)
 
 
 @jit

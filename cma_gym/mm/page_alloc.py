@@ -123,6 +123,8 @@ def free_one_page(mem, zone, pfn, order, migratetype):
         if order >= mem.kernel.pageblock_order:
             buddy_type = get_pageblock_migratetype(mem, buddy)
             if buddy_type != migratetype:
+                if mem.kernel.contiguitas:
+                    break  # its regions do not mix
                 if not (migratetype_is_mergeable(migratetype) and migratetype_is_mergeable(buddy_type)):
                     break
         del_page_from_free_list(mem, zone, buddy, order, buddy_type)

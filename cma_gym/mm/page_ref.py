@@ -33,6 +33,23 @@ def heap_swap(mem, a, b):
 
 
 @jit
+def sift_up(mem, slot):
+    """Move an entry towards the root, past all that end later."""
+    while slot > 0 and mem.pin[slot].expire < mem.pin[(slot - 1) // 2].expire:
+        heap_swap(mem, slot, (slot - 1) // 2)
+        slot = (slot - 1) // 2
+
+
+@jit
+def hasten_references(mem, holder, end_ns):
+    """All references of this holder end by `end_ns`."""
+    for slot in range(mem.nr_pins):
+        if mem.pin[slot].holder == holder and mem.pin[slot].expire > end_ns:
+            mem.pin[slot].expire = end_ns
+            sift_up(mem, slot)
+
+
+@jit
 def get_page(mem, pfn, holder, duration_ns):
     """Hold a page for a while. Linux: folio_get(), or try_grab_folio() for pins.
 
@@ -49,9 +66,7 @@ def get_page(mem, pfn, holder, duration_ns):
     mem.pin[slot].pfn = pfn
     mem.pin[slot].holder = holder
     mem.pin[slot].since = mem.clock
-    while slot > 0 and mem.pin[slot].expire < mem.pin[(slot - 1) // 2].expire:
-        heap_swap(mem, slot, (slot - 1) // 2)
-        slot = (slot - 1) // 2
+    sift_up(mem, slot)
     page = mem.page[pfn]
     page.pincount += 1
     page.holder = holder

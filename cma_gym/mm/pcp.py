@@ -38,9 +38,9 @@ from cma_gym.mm.page_alloc import (
     free_pages_prepare,
     get_pageblock_migratetype,
     prefers_cma,
-    rmqueue_buddy,
     rmqueue_smallest,
 )
+from cma_gym.mm.rmqueue import rmqueue_block
 from cma_gym.mm.watermark import wmark_pages, zone_watermark_ok
 
 PCP_CMA = 3
@@ -102,7 +102,7 @@ def rmqueue_bulk(mem, zone, pcp, order, kind, migratetype, alloc_flags):
         if migratetype == MIGRATE_CMA:
             pfn = rmqueue_smallest(mem, zone, order, MIGRATE_CMA)
         else:
-            pfn = rmqueue_buddy(mem, zone, order, migratetype, alloc_flags)
+            pfn = rmqueue_block(mem, zone, order, migratetype, alloc_flags)
         if pfn == NO_PAGE:
             break
         page = mem.page[pfn]
@@ -167,7 +167,7 @@ def rmqueue_reserve(mem, zone, order, migratetype, alloc_flags):
         if pfn != NO_PAGE:
             return pfn
     mem.refill += 1
-    pfn = rmqueue_buddy(mem, zone, order, migratetype, alloc_flags)
+    pfn = rmqueue_block(mem, zone, order, migratetype, alloc_flags)
     last_resort = alloc_flags & (ALLOC_OOM | ALLOC_NON_BLOCK) and not mem.kernel.old_allocator
     if pfn == NO_PAGE and reserve and last_resort:
         return rmqueue_smallest(mem, zone, order, MIGRATE_HIGHATOMIC)

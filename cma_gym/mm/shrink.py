@@ -132,6 +132,16 @@ def next_eligible(mem, head, lru_size, sc):
 
 
 @jit
+def give_up_list(sc, lru):
+    """A list that turned out to hold nothing but pages to pass over is not gone through again in this round.
+
+    Differs: Linux goes through it for every cluster (FACTS A9.c).
+    """
+    if sc.skip_cma:
+        sc.left[lru] = 0
+
+
+@jit
 def isolate_lru_folios(mem, lruvec, sc, hand):
     """Take the next cluster off the list the scan control names. Linux: isolate_lru_folios()."""
     head = np.int64(lruvec.lists[sc.lru])
@@ -143,6 +153,7 @@ def isolate_lru_folios(mem, lruvec, sc, hand):
     while hand.nr < nr_to_scan:
         pfn = next_eligible(mem, head, lruvec.nr[sc.lru], sc)
         if pfn == NO_PAGE:
+            give_up_list(sc, sc.lru)
             break
         lruvec_del_folio(mem, pfn)
         take_in_hand(mem, hand, pfn, HOLDER_RECLAIM)
@@ -214,6 +225,7 @@ def shrink_active_list(mem, lruvec, lru, nr_to_scan, sc):
     while nr_taken < nr_to_scan:
         pfn = next_eligible(mem, head, lruvec.nr[lru], sc)
         if pfn == NO_PAGE:
+            give_up_list(sc, lru)
             break
         nr_taken += 1
         lruvec_del_folio(mem, pfn)
@@ -233,12 +245,25 @@ def shrink_active_list(mem, lruvec, lru, nr_to_scan, sc):
 
 
 @jit
+def is_worth_moving(mem, page):
+    """Whether a contiguous allocation moves this clean file page, because many tasks map it, and does not drop it.
+
+    Linux: filecache_need_migrate() of Amlogic's kernels: mapped by 3 tasks if active, by 12 if not (FACTS A9.j)
+    Model: mappings of file pages are not counted; active ones and code count as mapped by many.
+    """
+    often = page.flag & (PageFlag.ACTIVE | PageFlag.EXEC)
+    return mem.kernel.migrate_mapped_file and page.flag & PageFlag.MAPPED and often
+
+
+@jit
 def reclaim_clean_page(mem, cpu, pfn):
     """Drop a page on behalf of a contiguous allocation if it is clean, unpinned file cache; whether it was.
 
     Linux: reclaim_clean_pages_from_list()
     """
     page = mem.page[pfn]
+    if is_worth_moving(mem, page):
+        return False
     if page.kind != PageKind.FILE and page.kind != PageKind.BDEV:
         return False
     busy = PageFlag.DIRTY | PageFlag.WRITEBACK | PageFlag.MLOCKED | PageFlag.LRU_BATCH

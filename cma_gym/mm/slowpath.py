@@ -18,12 +18,14 @@ from cma_gym.mm.compaction import (
     compaction_zonelist_suitable,
     try_to_compact_pages,
 )
+from cma_gym.mm.contiguitas import make_unmovable_room
 from cma_gym.mm.jit import jit
 from cma_gym.mm.list import list_empty, list_first
 from cma_gym.mm.mmzone import (
     MAX_RECLAIM_RETRIES,
     MIGRATE_HIGHATOMIC,
     MIGRATE_MOVABLE,
+    MIGRATE_UNMOVABLE,
     NO_PAGE,
     NO_TASK,
     NR_PAGE_ORDERS,
@@ -105,6 +107,8 @@ def unreserve_highatomic_pageblock(mem, migratetype, force):
             if list_empty(mem, head):
                 continue
             pfn = list_first(mem, head)
+            if mem.kernel.contiguitas:
+                migratetype = MIGRATE_UNMOVABLE  # it lies in that region
             zone.nr_reserved_highatomic -= min(max(block, 1 << order), zone.nr_reserved_highatomic)
             move_freepages_block(mem, zone, pfn & ~(block - 1), MIGRATE_HIGHATOMIC, migratetype)
             change_pageblock_range(mem, pfn, order, migratetype)  # reserved neighbours may have merged
@@ -166,6 +170,18 @@ def get_page_after_reclaim(mem, cpu, order, migratetype, highest_zoneidx, flags)
 
 
 @jit
+def get_page_or_grow(mem, cpu, order, migratetype, highest_zoneidx, flags):
+    """Look again, and where a kernel has a region for what cannot be moved, once more after letting it grow."""
+    pfn = get_page_from_freelist(mem, cpu, order, migratetype, highest_zoneidx, flags)
+    if pfn == NO_PAGE:
+        before = mem.work_ns
+        if make_unmovable_room(mem, cpu, order, migratetype, highest_zoneidx, flags):
+            spend_stall(mem, before)
+            pfn = get_page_from_freelist(mem, cpu, order, migratetype, highest_zoneidx, flags)
+    return pfn
+
+
+@jit
 def direct_compact(mem, cpu, order, migratetype, highest_zoneidx, flags, priority):
     """Compact in the caller's own time, and look again. Linux: __alloc_pages_direct_compact()."""
     before = mem.work_ns
@@ -194,9 +210,7 @@ def should_reclaim_retry(mem, order, highest_zoneidx, flags, no_progress):
             zone = mem.zones[index]
             available = zone_reclaimable_pages(mem, zone) + zone.vm_stat[ZoneStat.FREE_PAGES]
             mark = wmark_pages(zone, WMARK_MIN)
-            if zone.managed_pages > 0 and watermark_ok_with(
-                mem, zone, order, mark, highest_zoneidx, flags, available
-            ):
+            if zone.managed_pages > 0 and watermark_ok_with(mem, zone, order, mark, highest_zoneidx, flags, available):
                 return True
     return unreserve_highatomic_pageblock(mem, MIGRATE_MOVABLE, True)
 
@@ -264,7 +278,7 @@ def reclaim_until_served(mem, cpu, order, migratetype, highest_zoneidx, wanted):
     while True:
         wake_all_kswapds(mem, order, highest_zoneidx)
         flags = reserve_flags(mem, wanted)
-        pfn = get_page_from_freelist(mem, cpu, order, migratetype, highest_zoneidx, flags)
+        pfn = get_page_or_grow(mem, cpu, order, migratetype, highest_zoneidx, flags)
         if pfn != NO_PAGE:
             return pfn
         progress = direct_reclaim(mem, cpu, highest_zoneidx, flags)
@@ -301,7 +315,7 @@ def alloc_pages_slowpath(mem, cpu, order, migratetype, highest_zoneidx, alloc_fl
     if alloc_flags & ALLOC_NON_BLOCK:
         return alloc_nonblocking(mem, cpu, order, migratetype, highest_zoneidx, alloc_flags)
     flags = alloc_flags | WMARK_MIN
-    pfn = get_page_from_freelist(mem, cpu, order, migratetype, highest_zoneidx, flags)
+    pfn = get_page_or_grow(mem, cpu, order, migratetype, highest_zoneidx, flags)
     if pfn == NO_PAGE and compacts_first(mem, order, migratetype):
         pfn = direct_compact(mem, cpu, order, migratetype, highest_zoneidx, flags, COMPACT_PRIO_ASYNC)
     if pfn == NO_PAGE:

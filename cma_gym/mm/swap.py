@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from cma_gym.mm.cleancache import frontswap_invalidate, frontswap_load, frontswap_store
 from cma_gym.mm.clock import charge
 from cma_gym.mm.jit import jit
 from cma_gym.mm.list import list_add, list_del, list_first
@@ -134,10 +135,11 @@ def swap_wait_ns(mem, worked_ns):
 
 @jit
 def charge_swapin(mem):
-    """The time it takes to bring one page back. Linux: zram_read_page(), swap_readpage().
+    """The time it takes to read one page back, and its count. Linux: zram_read_page(), swap_readpage().
 
     A disk reads before it writes (the I/O scheduler's rule), so the queue of writes is only moved back.
     """
+    mem.vm_event[VmEvent.PSWPIN] += 1
     if not mem.kernel.swap_disk:
         charge(mem, Cost.ZRAM_IN, 1)
         return
@@ -162,8 +164,20 @@ def store(mem, cpu, pfn, slot, owner):
 
 
 @jit
+def swap_in(mem, cpu, slot):
+    """Bring a slot's page back and give the slot up; the age at which it was evicted. Linux: swap_readpage()."""
+    copied = frontswap_load(mem, slot)
+    age = np.int64(mem.swap[slot].age)
+    swap_free(mem, cpu, slot)
+    if not copied:
+        charge_swapin(mem)
+    return age
+
+
+@jit
 def swap_free(mem, cpu, slot):
     """Give up a slot and its content. Linux: swap_free()."""
+    frontswap_invalidate(mem, slot)
     if mem.swap[slot].zspage != ON_DISK:
         zs_free(mem, cpu, slot)
     mem.swap[slot].zspage = NO_PAGE
@@ -195,6 +209,7 @@ def swap_out(mem, cpu, pfn, age):
     mem.node.nr_swap_free -= 1
     mem.swap[slot].vpn = owner
     mem.swap[slot].age = age
+    frontswap_store(mem, slot, np.int64(page.task))
     entry = SWAP_ENTRY - 2 * slot
     if page.kind == PageKind.SHMEM:
         mem.filemap[page.index].entry = entry

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cma_gym.mm.cleancache import count_named_copies
+from cma_gym.mm.cleancache import COPY_AGE, SLOT_OWNER, count_named_copies
 from cma_gym.mm.jit import jit
 from cma_gym.mm.list import check_links
 from cma_gym.mm.lru import folio_lru_list, lruvec_index
@@ -22,6 +22,7 @@ from cma_gym.mm.mmzone import (
     MIGRATE_CMA,
     MIGRATE_HIGHATOMIC,
     MIGRATE_ISOLATE,
+    MIGRATE_MOVABLE,
     NO_PAGE,
     NR_LRU,
     NR_MIGRATETYPES,
@@ -214,7 +215,10 @@ def check_used_page(mem, pfn):
     if kind == PageKind.ZSMALLOC:
         return check_zspage(mem, pfn)
     if kind == PageKind.CLEANCACHE:
-        known = mem.filemap[page.index].entry == CLEAN_ENTRY - 2 * pfn
+        if page.index <= SLOT_OWNER:
+            known = mem.swap[SLOT_OWNER - page.index].age == COPY_AGE - pfn
+        else:
+            known = mem.filemap[page.index].entry == CLEAN_ENTRY - 2 * pfn
         return 0 if known else violation(Violation.CLEANCACHE, pfn)
     if is_handle_kind(kind) and page.index >= 0:
         return 0 if mem.pte[page.index].entry >= 0 else violation(Violation.LEAK, pfn)
@@ -387,12 +391,15 @@ def check_pins(mem):
 
 @jit
 def check_pageblocks(mem, zone):
-    """Pageblocks that are isolated, and pages reserved for high-order atomic requests, against the zone's counters."""
+    """Isolated pageblocks and reserved pages against the zone's counters; what cannot be moved stays in its region."""
     block = 1 << mem.kernel.pageblock_order
     isolated = 0
     reserved = 0
     for pfn in range(zone.start_pfn, zone.end_pfn, block):
         migratetype = get_pageblock_migratetype(mem, pfn)
+        if mem.kernel.contiguitas and pfn >= zone.unmovable_end:
+            if migratetype != MIGRATE_MOVABLE and migratetype <= MIGRATE_HIGHATOMIC:
+                return violation(Violation.PAGEBLOCKS, pfn)
         isolated += migratetype == MIGRATE_ISOLATE
         reserved += block * (migratetype == MIGRATE_HIGHATOMIC)
     if isolated != zone.nr_isolated_pageblocks or reserved != zone.nr_reserved_highatomic:

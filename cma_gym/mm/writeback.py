@@ -94,6 +94,13 @@ def write_oldest(mem):
 
 
 @jit
+def sync_device(mem):
+    """Hand everything dirty to the device. Linux: fsync_bdev()."""
+    while mem.node.dirty_head < mem.node.dirty_tail:
+        write_oldest(mem)
+
+
+@jit
 def end_writebacks(mem):
     """Finish everything the device has completed by now."""
     while mem.node.inflight_head < mem.node.inflight_tail:

@@ -30,6 +30,8 @@ ZONE_NORMAL = int(ZoneType.NORMAL)
 ZONE_HIGHMEM = int(ZoneType.HIGHMEM)
 ZONE_MOVABLE = int(ZoneType.MOVABLE)
 ZONE_CMA = int(ZoneType.CMA)
+LENDING_LOOK_NS = 4_000_000_000
+"""How often a kernel looks whether it is time to lend. Source: mm_tune looks up to 25 times, 4 s apart (FACTS A9.j)."""
 
 
 @jit
@@ -53,6 +55,51 @@ def nr_free_pages(mem):
 
 
 @jit
+def summed_low_marks(mem):
+    """Low watermarks of all zones."""
+    low = 0
+    for index in range(NR_ZONES):
+        low += mem.zones[index].watermark[WMARK_LOW]
+    return low
+
+
+@jit
+def si_mem_available(mem):
+    """Pages that could be had without swapping: MemAvailable of /proc/meminfo.
+
+    Linux: si_mem_available(), mm/show_mem.c
+    Differs: reclaimable slab is not counted; there is hardly any.
+    """
+    cache = 0
+    for index in range(NR_ZONES):
+        stat = mem.zones[index].vm_stat
+        cache += stat[ZoneStat.INACTIVE_FILE] + stat[ZoneStat.ACTIVE_FILE]
+    low = summed_low_marks(mem)
+    return nr_free_pages(mem) - mem.node.totalreserve_pages + cache - min(cache // 2, low)
+
+
+@jit
+def lending_begun(mem):
+    """Whether the area is lent yet, in kernels that leave it alone after boot; what has begun goes on for good.
+
+    Linux: check_water_mark() of Amlogic's kernels, which wait for the low watermark; Motorola's mm_tune, which waits
+    until little is available or its time is up, and looks once in a while (FACTS A9.j)
+    """
+    kernel = mem.kernel
+    node = mem.node
+    if not node.lending_waits:
+        return True
+    if kernel.lend_below_watermark and nr_free_pages(mem) - nr_free_cma(mem) <= summed_low_marks(mem):
+        node.lending_waits = 0
+    if kernel.lend_below_available > 0 and mem.clock >= node.lending_look_ns:
+        node.lending_look_ns = mem.clock + LENDING_LOOK_NS - mem.clock % LENDING_LOOK_NS
+        available = si_mem_available(mem) - nr_free_cma(mem)
+        if mem.clock >= kernel.lend_after_ns or available < kernel.lend_below_available:
+            node.lending_waits = 0
+    return node.lending_waits == 0
+
+
+@jit
 def gfp_zone(mem, kind, alloc_flags):
     """Highest zone a movable request may use.
 
@@ -68,8 +115,8 @@ def gfp_zone(mem, kind, alloc_flags):
 
 @jit
 def placement_flags(mem, action):
-    """alloc_flags of an answer. A carve-out is never lent, and some kernels stop lending while a demand waits."""
-    if action == Action.NORMAL_ONLY or mem.kernel.lend == 0:
+    """alloc_flags of an answer. A carve-out is never lent; some kernels lend late, or not while a demand waits."""
+    if action == Action.NORMAL_ONLY or mem.kernel.lend == 0 or not lending_begun(mem):
         return 0
     if mem.kernel.lending_stops_while_busy and mem.cma.busy:
         return 0

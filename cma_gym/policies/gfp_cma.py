@@ -7,7 +7,8 @@ Kim in "Re: [PATCH v3 0/6] Introduce ZONE_CMA", May 2016).
 
 Assumed: swap-in, shmem, zsmalloc and drivers are not flagged, as in that kernel's source. CMA pages have a per-CPU list
 of their own, the low memory killer subtracts free CMA, and requests without the flag (compaction's and contiguous
-allocation's targets too) stay out of the area.
+allocation's targets too) stay out of the area. What its reclaim does where all free memory of a zone is
+CMA is left out.
 """
 
 from cma_gym.machine.view import View

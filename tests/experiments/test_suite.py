@@ -23,7 +23,7 @@ from experiments.comparison import Unit, system_names
 from experiments.config import CONFIGS, ConfigError
 from experiments.results import read_results
 from experiments.suite import Suite, SuiteConfig, load_suite, resolve_suite, split_of
-from experiments.suite_run import plan
+from experiments.suite_run import Batch, plan, run_batch
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TINY = {"ram_mb": 16, "cma_mb": 4, "pageblock_order": 6}
@@ -119,9 +119,13 @@ def test_the_product_suite_is_what_was_asked_for() -> None:
     for entries, scale, seeds in ((full, 1, 5), (twins, 16, 30)):
         assert all(len(entry.seeds) >= seeds for entry in entries)
         for tests, area in ((("whole", "pieces"), 256), (("blocks",), 384)):
-            found = {machines[entry.label].ram_mb for entry in entries if entry.tests == tests}
-            assert found == {size // scale for size in (1024, 2048, 3072)}
-            assert {machines[e.label].cma_mb for e in entries if e.tests == tests} == {area // scale}
+            found = {
+                (machines[e.label].ram_mb * scale, machines[e.label].cma_mb * scale)
+                for e in entries
+                if e.tests == tests
+            }
+            sizes = (1024, 2048, 3072) if tests != ("blocks",) or scale > 1 else (1024, 2048)
+            assert found == {(size, area) for size in sizes}
     assert {entry.use for entry in twins} >= {"phone", "streaming", "metadata", "pinning", "mix"}
     assert {full.label for full, _ in suite.twin_pairs()} == {entry.label for entry in full}
 
@@ -197,7 +201,9 @@ def test_a_suite_gives_the_same_bytes_from_one_process_two_and_the_cache(
         assert f"({name})" in page and (tmp_path / "two" / name).read_bytes().startswith(b"\x89PNG")
     figures = json.loads((tmp_path / "two" / "figures.json").read_text())
     assert figures["scenarios"]["phone-16m"]["paired"]["whole_success"]["cma_first"]["pairs"] == 2
-    assert {"suite", "split", "baseline", "systems", "scenarios", "groups", "agreement", "provenance"} == set(figures)
+    assert {"suite", "split", "baseline", "systems", "bounds", "scenarios", "groups", "agreement", "provenance"} == set(
+        figures
+    )
 
 
 KILLED = """\
@@ -281,6 +287,13 @@ def test_a_key_holds_what_changes_a_figure_and_no_label() -> None:
     varied = '{"kernel":{"swappiness":10},"scenario":{"family":"phone"}}'
     others = [unit(policy="carve_out"), unit(seed=2), unit(machine='{"ram_mb":64}'), unit(source=varied)]
     assert len({same, *map(key_of, others)}) == 5
+
+
+def test_sources_that_changed_meanwhile_are_noticed(tmp_path: Path) -> None:
+    batch = Batch(((0, unit(), "of other sources"),), str(tmp_path), 1.0)
+    with pytest.raises(ConfigError, match="sources changed while the suite ran; start it again"):
+        run_batch(batch)
+    assert not kept(tmp_path)
 
 
 def test_a_damaged_row_is_no_row(tmp_path: Path) -> None:

@@ -85,6 +85,13 @@ def test_an_order_within_chance_is_not_clear() -> None:
     assert math.isnan(found.rank_correlation)  # of two systems there is none
 
 
+def test_a_bound_is_on_no_front_and_pushes_nobody_off() -> None:
+    rows = [row("a", "phone-big", 0, 0.5, 10.0), {**row("seer", "phone-big", 0, 1.0), "policy": "oracle"}]
+    figures = suite_figures(suite(), rows, "a")
+    assert figures["bounds"] == ["seer"]
+    assert figures["scenarios"]["phone-big"]["fronts"]["whole_success"] == {"cost_ms": ["a"], "cma_idle": ["a"]}
+
+
 def test_agreement_needs_both_machines() -> None:
     ((full, twin),) = suite().twin_pairs()
     found = agreement(by_scenario(rows_of({"phone-big": {"a": 1, "b": 0}})), full, twin, "whole_success")

@@ -91,7 +91,7 @@ MUTATIONS = (
              "if page.flag & (PageFlag.LRU_BATCH | PageFlag.WRITEBACK) or page.pincount > 0:", "if False:", "life"),
     Mutation("an orphan is not freed with its last reference", "page_ref", "expire_references",
              "put_page(mem, 0, pfn)", "pass", "life"),
-    Mutation("references are not sorted by their end", "page_ref", "get_page",
+    Mutation("references are not sorted by their end", "page_ref", "sift_up",
              "while slot > 0 and mem.pin[slot].expire < mem.pin[(slot - 1) // 2].expire:", "while False:", "life"),
     Mutation("freed swap slots are not counted", "swap", "swap_free", "mem.node.nr_swap_free += 1", "pass", "life"),
     Mutation("an empty zspage is kept", "swap", "zs_free", "free_pages(mem, cpu, pfn, 0)", "pass", "life"),
@@ -139,7 +139,7 @@ MUTATIONS = (
     Mutation("copies stay in the way of a buffer", "cleancache", "cleancache_drop_range",
              "mem.page[pfn].kind == PageKind.CLEANCACHE", "False",
              "test_cleancache.test_the_area_is_given_back_by_dropping_without_any_migration"),
-    Mutation("balancing moves pages to wherever", "balance", "move_cluster_into_cma", "0, MIGRATE_CMA)", "0, 1)",
+    Mutation("balancing moves pages to wherever", "balance", "balance_zone", "cpu, MIGRATE_CMA)", "cpu, 1)",
              "test_cleancache.test_kswapd_moves_movable_pages_into_cma_when_balancing"),
 )
 

@@ -15,7 +15,7 @@ from cma_gym.machine.events import FileFlag, Op, event_dtype
 SWITCHES = (
     {},
     {"profile": "v4_6", "zone_cma": True, "high_pages": 32},
-    {"cma_pcp": "own", "cma_ratio": 2, "shrink_before_cma_alloc": True},
+    {"cma_pcp": "own", "cma_ratio": 2, "shrink_before_cma_alloc": True, "reclaim_skips_cma": True},
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tiny import DMA32, MOVABLE_ZONE, MS, Do, Tiny, age, reclaim
+from tiny import DMA32, EACH, MOVABLE_ZONE, MS, Do, Tiny, age, reclaim, swap_out_everything
 
 from cma_gym.machine.events import FileFlag, Op
 from cma_gym.mm.mmzone import Cost, MigrateType, PageKind, VmEvent
@@ -96,6 +96,64 @@ def test_a_copy_that_nobody_knows_is_found():
     m.mem["filemap"]["entry"][0] = -1
     with pytest.raises(ValidationError, match="CLEANCACHE"):
         validate(m.mems)
+
+
+# Copies of swapped pages.
+
+
+def swapped(nr: int = 6) -> Tiny:
+    """A machine with `nr` anonymous pages in swap, and copies of them in the area."""
+    m = Tiny(64, 16, **GCMA, gcma_frontswap=True)
+    m.touch(1, 0, nr)
+    swap_out_everything(m)
+    assert m.events(VmEvent.PSWPOUT) == nr, "written through, copy or not"
+    assert m.kinds(48) == {"c": nr}
+    m.validate()
+    return m
+
+
+def test_a_swapped_page_comes_back_from_its_copy():
+    m = swapped()
+    m.mem["kernel"]["cost"][Cost.ZRAM_IN] = 10**9
+    before = m.clock()
+    m.touch(1, 0, 4)
+    assert (m.events(VmEvent.PSWPIN), m.events(VmEvent.CLEANCACHE_GET)) == (0, 4)
+    assert m.events(VmEvent.WORKINGSET_REFAULT_ANON) == 4
+    assert m.clock() - before < 10**9
+    assert m.kinds(48) == {"c": 2}
+    m.validate()
+
+
+def test_a_dropped_copy_of_a_swapped_page_is_read_from_swap():
+    m = swapped()
+    assert m.do(Do.CMA_ALLOC, 16, 0) == 48
+    assert m.events(VmEvent.CLEANCACHE_DROP) == 6
+    m.validate()
+    m.touch(1, 0, 4)
+    assert (m.events(VmEvent.PSWPIN), m.events(VmEvent.CLEANCACHE_GET)) == (4, 0)
+    assert m.events(VmEvent.WORKINGSET_REFAULT_ANON) == 4
+    m.validate()
+
+
+def test_a_slot_that_is_given_up_takes_its_copy_along():
+    m = swapped()
+    m.event(Op.UNMAP, 1, EACH, 6)
+    assert m.kinds(48) == {}
+    m.validate()
+
+
+def test_copies_of_files_and_of_swapped_pages_share_the_area():
+    m = swapped(10)
+    m.file(0, 10)
+    m.do(Do.DRAIN_LRU)
+    age(m)
+    assert reclaim(m, 10) == 10
+    assert m.kinds(48) == {"c": 16}
+    m.touch(1, 0, 10)
+    m.file(0, 10)
+    assert m.events(VmEvent.CLEANCACHE_GET) == 16
+    assert m.events(VmEvent.PSWPIN) == 4, "the oldest copies went"
+    m.validate()
 
 
 # Background balancing.
