@@ -16,12 +16,13 @@ from experiments.head_contrast import (
     Direction,
     Pool,
     Rows,
+    family,
     finding,
     is_twin,
     pool,
 )
 from experiments.head_questions import QUESTIONS, Contrast, contrasts
-from experiments.head_sections import VARIANTS, Page, question_section, short_answer
+from experiments.head_sections import SUITE, VARIANTS, Page, question_section, short_answer
 from experiments.head_sensitivity import NOT_LENDING, Sensitivity
 from experiments.head_tables import BOUND, first_contrasts, front, level_cell, of_system, system_level
 from experiments.head_words import code, level_text, listed, sentence
@@ -30,8 +31,6 @@ from experiments.report import markdown
 from experiments.statistics import mean
 from experiments.suite import load_suite
 
-SUITE = "product"
-"""The suite whose machines and twins are set beside each other."""
 NEVER = "carve_out"
 SENSITIVITY_SYSTEMS = (
     "carve_out,page_cache_only,anonymous_only,page_cache_and_anonymous,page_cache_and_bdev,gfp_page_cache,gfp_cma,"
@@ -90,7 +89,11 @@ def _head(page: Page) -> list[str]:
 def _machines(given: Pool) -> str:
     names = sorted({head_tables.size(row) for row in given.rows})
     kind = "twins" if given.name == "twins" else "machines"
-    return f"{kind} of {listed([f'{ram}' for ram, _ in names])} MB"
+    scenarios: dict[str, set[str]] = {}
+    for row in given.rows:
+        scenarios.setdefault(family(row), set()).add(str(row["workload"]))
+    played = listed([f"{name} {len(labels)}" for name, labels in scenarios.items()])
+    return f"{kind} of {listed([f'{ram}' for ram, _ in names])} MB (scenarios: {played})"
 
 
 # ---- the answer ------------------------------------------------------------------------------------------------------
@@ -296,9 +299,9 @@ def _limits(page: Page) -> list[str]:
         "better than its times; compare costs with each other, not with a stopwatch.",
         "- Workloads are synthetic. Their numbers, and which of them have no source, are in `configs/workloads`; the "
         "sensitivity table varies some that have none.",
-        "- Whole-area success is a mean over workloads that were chosen, not drawn: read the figure by workload before "
-        "quoting a mean. Intervals speak of other seeds, not of other workloads, and each stands for itself: of twenty "
-        "that tell a direction at 95 %, one may be chance.",
+        "- Whole-area success is a mean over scenarios that were chosen, not drawn, each counting with its runs: read "
+        "the figure by workload before quoting a mean. Intervals speak of other seeds, not of other workloads, and each "
+        "stands for itself: of twenty that tell a direction at 95 %, one may be chance.",
         "- Where a system served all demands or none, the other end of its interval is 3/n away, n being its runs.",
         "- Two systems of a pair can differ in more than the question asks; their kernel switches are compared under "
         "each pair. What each system's author left open, and what was assumed: [systems.md](systems.md).",

@@ -176,7 +176,7 @@ def test_the_page_says_what_the_rows_say(tmp_path: Path) -> None:
     text = page(tmp_path, results(tmp_path / "r.csv"), "--sensitivity", str(sensitivity(tmp_path / "s.csv")))
     assert "*Page cache or anonymous pages in CMA?* **Page cache**: +41.7 points" in text
     assert "| phone-1g | phone-64m | whole_success | 1.00 | 3/0/0 | " in text
-    assert "On phone, which machines of full size play too" in text and "they agree" in text
+    assert "On the 1 scenario that full size plays too" in text and "they agree" in text
     assert "anon pages held by pipe (120.0 ms and 5.0 refusals a run)" in text
     assert "`gfp_page_cache` against `gfp_cma`" in text  # left out, and said so
     assert "Not measured: `oracle` is not among the systems." in text
