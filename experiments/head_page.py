@@ -300,8 +300,8 @@ def _limits(page: Page) -> list[str]:
         "- Workloads are synthetic. Their numbers, and which of them have no source, are in `configs/workloads`; the "
         "sensitivity table varies some that have none.",
         "- Whole-area success is a mean over scenarios that were chosen, not drawn, each counting with its runs: read "
-        "the figure by workload before quoting a mean. Intervals speak of other seeds, not of other workloads, and each "
-        "stands for itself: of twenty that tell a direction at 95 %, one may be chance.",
+        "the figure by workload before quoting a mean. Intervals speak of other seeds, not of other workloads, and "
+        "each stands for itself: where there is no difference at all, one in twenty will tell a direction by chance.",
         "- Where a system served all demands or none, the other end of its interval is 3/n away, n being its runs.",
         "- Two systems of a pair can differ in more than the question asks; their kernel switches are compared under "
         "each pair. What each system's author left open, and what was assumed: [systems.md](systems.md).",
