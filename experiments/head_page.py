@@ -208,9 +208,9 @@ def _front(page: Page, folder: str) -> list[str]:
             lines += [f"{words}, paired over all runs, in bold where told:", "", *markdown(*table), ""]
     return [
         *lines,
-        _image(folder, "front", "Success against cost"),
+        _image(folder, "front", "Success against cost; numbers are places in the table above"),
         "",
-        _image(folder, "idle", "Success against idle area"),
+        _image(folder, "idle", "Success against idle area; numbers are places in the table above"),
     ]
 
 

@@ -93,7 +93,7 @@ def confirmation(here: Finding, there: Finding, scenarios: int) -> str:
     """Whether machines of full size say the same as their twins, on the scenarios that both play."""
     decided = (Direction.AHEAD, Direction.BEHIND)
     told = [entry.direction in decided for entry in (here, there)]
-    if here.direction == there.direction:
+    if here.direction == there.direction and here.direction is not Direction.TIE:
         verb = "they agree"
     elif all(told):
         verb = "they say the opposite"

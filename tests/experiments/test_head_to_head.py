@@ -17,7 +17,7 @@ from experiments.head_contrast import BLOCKS, COST, FAIR_COST, PIECES, WHOLE, Di
 from experiments.head_page import SENSITIVITY_SYSTEMS
 from experiments.head_questions import Contrast, contrasts
 from experiments.head_sensitivity import Sensitivity
-from experiments.head_words import answer, sentence
+from experiments.head_words import answer, confirmation, sentence
 from experiments.results import write_results
 from experiments.suite import Suite, load_suite
 
@@ -78,6 +78,22 @@ def test_the_direction_is_the_intervals(expected: Direction) -> None:
     assert answer(found) == short
     others = [other for kind, (other, _) in said.items() if kind is not expected]
     assert not any(other in sentence(found) for other in others)
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "said"),
+    [
+        (Direction.AHEAD, Direction.AHEAD, "they agree"),
+        (Direction.EQUAL, Direction.EQUAL, "they agree"),
+        (Direction.AHEAD, Direction.BEHIND, "they say the opposite"),
+        (Direction.BEHIND, Direction.TIE, "only the twins tell a direction"),
+        (Direction.EQUAL, Direction.AHEAD, "only full size tells a direction"),
+        (Direction.TIE, Direction.TIE, "neither tells a direction"),
+    ],
+)
+def test_full_size_confirms_or_does_not(here: Direction, there: Direction, said: str) -> None:
+    sides = [finding(rows_of(*CASES[side]), PAIR, WHOLE) for side in (here, there)]
+    assert said in confirmation(*sides, 2)
 
 
 def test_of_costs_less_is_better() -> None:
