@@ -22,6 +22,7 @@ from cma_gym.policies.registry import Integers, system
 
 @system(
     "amlogic_late",
+    row="S17",
     kernel={
         "lend_below_watermark": True,
         "lending_stops_while_busy": True,

@@ -18,6 +18,7 @@ from cma_gym.policies.registry import Integers, system
 
 @system(
     "contiguitas",
+    row="S22",
     kernel={
         "contiguitas": True,
         "cma_ratio": 0,

@@ -16,6 +16,7 @@ from cma_gym.policies.registry import Integers, system
 
 @system(
     "gcma_2025",
+    row="S20",
     kernel={
         "gcma": True,
         "lend": False,

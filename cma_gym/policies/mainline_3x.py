@@ -16,6 +16,7 @@ from cma_gym.policies.registry import Integers, system
 
 @system(
     "mainline_3x",
+    row="S1",
     kernel={
         "cma_by_table": True,
         "steal_largest_first": True,

@@ -18,6 +18,7 @@ from cma_gym.policies.registry import Integers, system
 
 @system(
     "motorola_mm_tune",
+    row="S19",
     kernel={
         "lend_below_available_permille": 148,
         "lend_after_s": 100,

@@ -19,6 +19,7 @@ from cma_gym.policies.registry import Integers, system
 
 @system(
     "realtek_accelerator",
+    row="S18",
     kernel={"cma_pcp": "own", "migrate_into_cma": False, "sync_on_busy": True},
     params={"score_floor": 0, "busy_score_floor": 10},
 )

@@ -16,6 +16,7 @@ from cma_gym.policies.registry import Integers, system
 
 @system(
     "sticky_movable",
+    row="S15",
     kernel={
         "cma_sticky": True,
         "cma_ratio": 0,
