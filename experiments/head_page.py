@@ -16,12 +16,13 @@ from experiments.head_contrast import (
     Direction,
     Pool,
     Rows,
+    family,
     finding,
     is_twin,
     pool,
 )
 from experiments.head_questions import QUESTIONS, Contrast, contrasts
-from experiments.head_sections import VARIANTS, Page, question_section, short_answer
+from experiments.head_sections import SUITE, VARIANTS, Page, question_section, short_answer
 from experiments.head_sensitivity import NOT_LENDING, Sensitivity
 from experiments.head_tables import BOUND, first_contrasts, front, level_cell, of_system, system_level
 from experiments.head_words import code, level_text, listed, sentence
@@ -30,8 +31,6 @@ from experiments.report import markdown
 from experiments.statistics import mean
 from experiments.suite import load_suite
 
-SUITE = "product"
-"""The suite whose machines and twins are set beside each other."""
 NEVER = "carve_out"
 SENSITIVITY_SYSTEMS = (
     "carve_out,page_cache_only,anonymous_only,page_cache_and_anonymous,page_cache_and_bdev,gfp_page_cache,gfp_cma,"
@@ -90,7 +89,11 @@ def _head(page: Page) -> list[str]:
 def _machines(given: Pool) -> str:
     names = sorted({head_tables.size(row) for row in given.rows})
     kind = "twins" if given.name == "twins" else "machines"
-    return f"{kind} of {listed([f'{ram}' for ram, _ in names])} MB"
+    scenarios: dict[str, set[str]] = {}
+    for row in given.rows:
+        scenarios.setdefault(family(row), set()).add(str(row["workload"]))
+    played = listed([f"{name} {len(labels)}" for name, labels in scenarios.items()])
+    return f"{kind} of {listed([f'{ram}' for ram, _ in names])} MB (scenarios: {played})"
 
 
 # ---- the answer ------------------------------------------------------------------------------------------------------
@@ -99,6 +102,7 @@ def _machines(given: Pool) -> str:
 def _answer(page: Page, folder: str) -> list[str]:
     lines = ["## The answer", "", *markdown(*answer_table(page)), ""]
     lines += [_answer_legend(page), ""]
+    lines += ["Points are paired differences in whole-area demands served, `a` minus `b`.", ""]
     lines.append(f"- *Who wins?* {_winners(page)}")
     for question in QUESTIONS:
         lines.append(f"- *{question.text}* {short_answer(page, question)}")
@@ -159,15 +163,18 @@ def _winners(page: Page) -> str:
 
 
 def _gain_lines(page: Page) -> list[str]:
-    """What the clairvoyant bound leaves to be gained over the best rules, and over never lending."""
-    if BOUND not in page.systems:
-        return [f"*What would a clairvoyant gain?* Not measured: {code(BOUND)} is not among the systems."]
-    lines = []
-    for system in rules(page)[:2]:
+    """What the clairvoyant bound leaves to be gained over the rule that serves most and the one that uses most."""
+    head = "*What would a clairvoyant gain?*"
+    names = rules(page)
+    if BOUND not in page.systems or not names:
+        return [f"{head} Not measured: {code(BOUND)} is not among the systems."]
+    rows, own = page.main.rows, of_system(page.main.rows)
+    fullest = max(names, key=lambda name: (mean(row[USE.metric] for row in own[name]), name))
+    lines = [f"{head} Its bound is on success; that it also uses much of the area is the best that was found."]
+    for system in dict.fromkeys((names[0], fullest)):
         contrast = Contrast(BOUND, system, "", "")
-        found = [finding(page.main.rows, contrast, measure) for measure in (WHOLE, COST, USE)]
-        lines.append(" ".join(sentence(entry) for entry in found))
-    return [f"*What would a clairvoyant gain?* {lines[0]}", *lines[1:]] if lines else []
+        lines.append(" ".join(sentence(finding(rows, contrast, measure)) for measure in (WHOLE, USE)))
+    return [" ".join(lines)]
 
 
 def _learned_lines(page: Page) -> list[str]:
@@ -194,17 +201,16 @@ def _front(page: Page, folder: str) -> list[str]:
     lines = ["## Success against its price", ""]
     for price, words in (("cost_ms", "success and cost"), ("cma_idle", "success and use of the area")):
         lines += [f"On the front of {words}: {listed([code(name) for name in front(page.main.rows, price)])}.", ""]
-    lines += [
-        "Against never lending, paired over all runs:",
-        "",
-        *markdown(*head_tables.against_table(page.main.rows, NEVER)),
-    ]
+    marks = {NEVER: "Against never lending", BOUND: "Against the clairvoyant bound: what is left to be gained"}
+    for mark, words in marks.items():
+        if mark in page.systems:
+            table = head_tables.against_table(page.main.rows, mark)
+            lines += [f"{words}, paired over all runs, in bold where told:", "", *markdown(*table), ""]
     return [
         *lines,
+        _image(folder, "front", "Success against cost; numbers are places in the table above"),
         "",
-        _image(folder, "front", "Success against cost"),
-        "",
-        _image(folder, "idle", "Success against idle area"),
+        _image(folder, "idle", "Success against idle area; numbers are places in the table above"),
     ]
 
 
@@ -293,9 +299,9 @@ def _limits(page: Page) -> list[str]:
         "better than its times; compare costs with each other, not with a stopwatch.",
         "- Workloads are synthetic. Their numbers, and which of them have no source, are in `configs/workloads`; the "
         "sensitivity table varies some that have none.",
-        "- Whole-area success is a mean over workloads that were chosen, not drawn: read the figure by workload before "
-        "quoting a mean. Intervals speak of other seeds, not of other workloads, and each stands for itself: of twenty "
-        "that tell a direction at 95 %, one may be chance.",
+        "- Whole-area success is a mean over scenarios that were chosen, not drawn, each counting with its runs: read "
+        "the figure by workload before quoting a mean. Intervals speak of other seeds, not of other workloads, and "
+        "each stands for itself: where there is no difference at all, one in twenty will tell a direction by chance.",
         "- Where a system served all demands or none, the other end of its interval is 3/n away, n being its runs.",
         "- Two systems of a pair can differ in more than the question asks; their kernel switches are compared under "
         "each pair. What each system's author left open, and what was assumed: [systems.md](systems.md).",

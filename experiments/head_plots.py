@@ -39,14 +39,15 @@ def save(path: Path, draw: Callable[[Axes], None], height: float = 4.5) -> None:
 
 
 def front(rows: Rows, path: Path, metric: str, scale: float, label: str, best: Sequence[str]) -> None:
-    """Whole-area success against a price; the systems on the front are joined."""
+    """Whole-area success against a price; those on the front are named and joined, the others have their place."""
 
     def draw(axes: Axes) -> None:
         entries = [entry for entry in ranking(rows) if entry["whole_success"] == entry["whole_success"]]
         points = {entry["system"]: (scale * entry[metric], 100 * entry["whole_success"]) for entry in entries}
-        for system, (x, y) in points.items():
+        for place, (system, (x, y)) in enumerate(points.items(), 1):
             axes.scatter([x], [y], color=_FRONT if system in best else _DOT, zorder=3, s=22)
-            axes.annotate(system, (x, y), xytext=(4, 3), textcoords="offset points", fontsize=7)
+            name = system if system in best else str(place)
+            axes.annotate(name, (x, y), xytext=(4, 3), textcoords="offset points", fontsize=7)
         line = sorted(points[system] for system in best if system in points)
         if line:
             axes.plot(*zip(*line, strict=True), color=_FRONT, alpha=0.5, linewidth=1)
@@ -112,19 +113,15 @@ def cost(rows: Rows, path: Path) -> None:
     stacked(systems, parts, "cost per run [s]; a kill counts as 1 s", path)
 
 
-def heatmap(
-    rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float]], path: Path, signed: bool = False
-) -> None:
-    """Figures as coloured cells, written into them; differences around a white 0."""
+def heatmap(rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float]], path: Path) -> None:
+    """Percentages as coloured cells, written into them."""
 
     def draw(axes: Axes) -> None:
-        low, high = (-100, 100) if signed else (0, 100)
-        axes.imshow(values, aspect="auto", cmap="RdBu" if signed else "YlGnBu", vmin=low, vmax=high)
+        axes.imshow(values, aspect="auto", cmap="YlGnBu", vmin=0, vmax=100)
         for y, line in enumerate(values):
             for x, value in enumerate(line):
-                dark = abs(value) > 60
-                text = "" if value != value else f"{value:+.0f}" if signed else f"{value:.0f}"
-                axes.text(x, y, text, ha="center", va="center", fontsize=7, color="white" if dark else "black")
+                text = "" if value != value else f"{value:.0f}"
+                axes.text(x, y, text, ha="center", va="center", fontsize=7, color="white" if value > 60 else "black")
         axes.set_xticks(range(len(columns)), columns, fontsize=7, rotation=35, ha="right")
         axes.set_yticks(range(len(rows)), rows, fontsize=7)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from experiments.config import ROOT
@@ -16,7 +16,6 @@ from experiments.head_contrast import (
     Direction,
     Finding,
     Pool,
-    family,
     finding,
     findings,
 )
@@ -33,9 +32,12 @@ from experiments.head_words import (
     sentence,
 )
 from experiments.report import markdown
+from experiments.suite import load_suite
 
 VARIANTS = "configs/systems/variants.py"
 """Systems of the questions that are no system of the package."""
+SUITE = "product"
+"""The suite whose machines and twins are set beside each other."""
 TABLE_SUFFIX = ".json"
 """What the policy of a learned table ends with."""
 
@@ -105,7 +107,7 @@ def short_answer(page: Page, question: Question) -> str:
 
 
 def _both(contrast: Contrast) -> str:
-    return f"{code(contrast.ours)} less {code(contrast.theirs)}"
+    return f"{code(contrast.ours)} minus {code(contrast.theirs)}"
 
 
 def _price(entry: Finding) -> str:
@@ -119,8 +121,8 @@ def _contrast(page: Page, question: Question, contrast: Contrast, given: Pool) -
     lines = [f"### {code(contrast.ours)} against {code(contrast.theirs)}", ""]
     lines.append(f"**{capital(answer(main[0]))}.** {sentence(main[0])}")
     beside = _beside(page, contrast, given)
-    if page.other and beside:
-        lines[-1] += " " + confirmation(*beside, listed(sorted({family(row) for row in page.other.rows})))
+    if beside:
+        lines[-1] += " " + confirmation(*beside)
     if given is not page.main and given.name != page.main.name:
         lines[-1] += f" (From the {given.name}.)"
     shown = main if contrast is question.contrasts[0] else [entry for entry in main if entry.measure in KEY_MEASURES]
@@ -133,14 +135,23 @@ def _contrast(page: Page, question: Question, contrast: Contrast, given: Pool) -
     return [*lines, "", kept] if kept else lines
 
 
-def _beside(page: Page, contrast: Contrast, given: Pool) -> tuple[Finding, Finding] | None:
-    """A contrast on the main machines and on those of full size, over the workloads that both play."""
+def _beside(page: Page, contrast: Contrast, given: Pool) -> tuple[Finding, Finding, int] | None:
+    """A contrast on twins and on full size, over the scenarios that both play, and how many these are."""
     if page.other is None or given.name != page.main.name:
         return None
-    played = {family(row) for row in page.other.rows}
-    there = finding(page.other.rows, contrast, WHOLE)
-    here = finding(given.only(played).rows, contrast, WHOLE)
-    return None if Direction.MISSING in (here.direction, there.direction) else (here, there)
+    played = ({str(row["workload"]) for row in found.rows} for found in (given, page.other))
+    twins, full = (set(names) for names in played)
+    pairs = [pair for pair in _twin_labels() if pair[0] in full and pair[1] in twins]
+    there, here = (
+        finding([row for row in rows if row["workload"] in {pair[side] for pair in pairs}], contrast, WHOLE)
+        for side, rows in enumerate((page.other.rows, given.rows))
+    )
+    return None if Direction.MISSING in (here.direction, there.direction) else (here, there, len(pairs))
+
+
+@cache
+def _twin_labels() -> list[tuple[str, str]]:
+    return [(full.label, twin.label) for full, twin in load_suite(SUITE).twin_pairs()]
 
 
 def other_differences(contrast: Contrast) -> str:

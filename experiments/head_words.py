@@ -89,11 +89,11 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def confirmation(here: Finding, there: Finding, workloads: str) -> str:
-    """Whether machines of full size say the same as their twins, on the workloads that both play."""
+def confirmation(here: Finding, there: Finding, scenarios: int) -> str:
+    """Whether machines of full size say the same as their twins, on the scenarios that both play."""
     decided = (Direction.AHEAD, Direction.BEHIND)
     told = [entry.direction in decided for entry in (here, there)]
-    if here.direction == there.direction:
+    if here.direction == there.direction and here.direction is not Direction.TIE:
         verb = "they agree"
     elif all(told):
         verb = "they say the opposite"
@@ -102,8 +102,8 @@ def confirmation(here: Finding, there: Finding, workloads: str) -> str:
     else:
         verb = "neither tells a direction"
     return (
-        f"On {workloads}, which machines of full size play too, the twins give {brief(here)} and full size "
-        f"{brief(there)} over {there.paired.pairs:,} pairs: {verb}."
+        f"On the {scenarios} {'scenario' if scenarios == 1 else 'scenarios'} that full size plays too, the twins give "
+        f"{brief(here)} and full size {brief(there)} over {there.paired.pairs:,} pairs: {verb}."
     )
 
 

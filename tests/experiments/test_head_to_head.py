@@ -17,7 +17,7 @@ from experiments.head_contrast import BLOCKS, COST, FAIR_COST, PIECES, WHOLE, Di
 from experiments.head_page import SENSITIVITY_SYSTEMS
 from experiments.head_questions import Contrast, contrasts
 from experiments.head_sensitivity import Sensitivity
-from experiments.head_words import answer, sentence
+from experiments.head_words import answer, confirmation, sentence
 from experiments.results import write_results
 from experiments.suite import Suite, load_suite
 
@@ -80,6 +80,22 @@ def test_the_direction_is_the_intervals(expected: Direction) -> None:
     assert not any(other in sentence(found) for other in others)
 
 
+@pytest.mark.parametrize(
+    ("here", "there", "said"),
+    [
+        (Direction.AHEAD, Direction.AHEAD, "they agree"),
+        (Direction.EQUAL, Direction.EQUAL, "they agree"),
+        (Direction.AHEAD, Direction.BEHIND, "they say the opposite"),
+        (Direction.BEHIND, Direction.TIE, "only the twins tell a direction"),
+        (Direction.EQUAL, Direction.AHEAD, "only full size tells a direction"),
+        (Direction.TIE, Direction.TIE, "neither tells a direction"),
+    ],
+)
+def test_full_size_confirms_or_does_not(here: Direction, there: Direction, said: str) -> None:
+    sides = [finding(rows_of(*CASES[side]), PAIR, WHOLE) for side in (here, there)]
+    assert said in confirmation(*sides, 2)
+
+
 def test_of_costs_less_is_better() -> None:
     rows = [row("one", seed, 1.0, stall_ms=100.0 + seed) for seed in range(4)]
     rows += [row("two", seed, 1.0, stall_ms=4000.0 + 3 * seed) for seed in range(4)]
@@ -134,8 +150,8 @@ SUCCESS = {"page_cache_only": (1.0, 1.0, 1.0), "anonymous_only": (0.5, 0.75, 0.5
 
 def results(path: Path, success: Mapping[str, Sequence[float]] = SUCCESS) -> Path:
     rows = [
-        row(system, seed, value, machine=machine)
-        for machine in (TWIN, FULL)
+        row(system, seed, value, f"phone-{at}", machine=machine)
+        for at, machine in (("64m", TWIN), ("1g", FULL))
         for system, values in success.items()
         for seed, value in enumerate(values)
     ]
@@ -175,7 +191,8 @@ def test_same_rows_same_bytes(tmp_path: Path) -> None:
 def test_the_page_says_what_the_rows_say(tmp_path: Path) -> None:
     text = page(tmp_path, results(tmp_path / "r.csv"), "--sensitivity", str(sensitivity(tmp_path / "s.csv")))
     assert "*Page cache or anonymous pages in CMA?* **Page cache**: +41.7 points" in text
-    assert "On phone, which machines of full size play too" in text and "they agree" in text
+    assert "| phone-1g | phone-64m | whole_success | 1.00 | 3/0/0 | " in text
+    assert "On the 1 scenario that full size plays too" in text and "they agree" in text
     assert "anon pages held by pipe (120.0 ms and 5.0 refusals a run)" in text
     assert "`gfp_page_cache` against `gfp_cma`" in text  # left out, and said so
     assert "Not measured: `oracle` is not among the systems." in text
