@@ -9,8 +9,9 @@ fb28d4db6278 of 15 July 2015). The rule there: CMA if normal = free - totalreser
 Assumed: both thresholds "need tuning per platform"; they are the patch's 48 MB wherever the area has 256 MB, whatever
 the size of RAM, and scale with the area elsewhere, so that a scaled-down twin keeps its shape. The low memory killer
 and reclaim were adjusted, which was not shown: here the killer subtracts free CMA as in HiSilicon's and Qualcomm's
-kernels, and direct reclaim passes over CMA pages on behalf of requests that could not use them. Neither compaction nor
-contiguous allocations put anything else into the area.
+kernels, and reclaim is left alone. The nearest known change, `reclaim_skips_cma`, moves no success figure on a twin and
+walks over the whole area's pages for each cluster at full size, for which mainline took it back in 2024 (A9.c). Neither
+compaction nor contiguous allocations put anything else into the area.
 """
 
 from cma_gym.machine.view import View
@@ -21,13 +22,7 @@ from cma_gym.policies.registry import Integers, system
 @system(
     "gfp_page_cache",
     row="S9",
-    kernel={
-        "cma_pcp": "none",
-        "compact_into_cma": False,
-        "migrate_into_cma": False,
-        "lmk_subtract_cma": True,
-        "reclaim_skips_cma": True,
-    },
+    kernel={"cma_pcp": "none", "compact_into_cma": False, "migrate_into_cma": False, "lmk_subtract_cma": True},
     params={"normal_limit_256ths": 48, "cma_floor_256ths": 48},
 )
 def decide(view: Integers, params: Integers) -> int:

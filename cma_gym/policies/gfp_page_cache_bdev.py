@@ -18,13 +18,7 @@ from cma_gym.policies.registry import Integers, system
 @system(
     "gfp_page_cache_bdev",
     row="S9",
-    kernel={
-        "cma_pcp": "none",
-        "compact_into_cma": False,
-        "migrate_into_cma": False,
-        "lmk_subtract_cma": True,
-        "reclaim_skips_cma": True,
-    },
+    kernel={"cma_pcp": "none", "compact_into_cma": False, "migrate_into_cma": False, "lmk_subtract_cma": True},
     params={"normal_limit_256ths": 48, "cma_floor_256ths": 48},
 )
 def decide(view: Integers, params: Integers) -> int:
