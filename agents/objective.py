@@ -71,13 +71,18 @@ class Job(NamedTuple):
 
 
 class Player:
-    """One machine that plays workloads under tables; each process has its own."""
+    """Machines that play workloads under tables, one of each kind; each process has its own."""
 
-    def __init__(self, spec: MachineSpec, template: DecisionTable, workloads: Sequence[Workload]) -> None:
-        sizes = [max(getattr(w, name) for w in workloads) for name in ("nr_vpages", "nr_fpages", "nr_tasks")]
-        self._booted = new_machines(1, spec, *sizes)
-        boot(self._booted, 0, spec, KernelConfig.for_profile(spec.profile, **template.kernel))
-        self._mems = self._booted.copy()
+    def __init__(self, specs: Sequence[MachineSpec], template: DecisionTable, workloads: Sequence[Workload]) -> None:
+        self._kinds = list(dict.fromkeys(specs))
+        self._kind_of = [self._kinds.index(spec) for spec in specs]
+        self._booted = []
+        for spec in self._kinds:
+            own = [workload for workload, its in zip(workloads, specs, strict=True) if its == spec]
+            sizes = [max(getattr(w, name) for w in own) for name in ("nr_vpages", "nr_fpages", "nr_tasks")]
+            self._booted.append(new_machines(1, spec, *sizes))
+            boot(self._booted[-1], 0, spec, KernelConfig.for_profile(spec.profile, **template.kernel))
+        self._running = [booted.copy() for booted in self._booted]
         self._view = np.zeros(NR_VIEW, np.int64)
         self._table = CountingParams(template)
         self._workloads = workloads
@@ -85,10 +90,12 @@ class Player:
     def play(self, job: Job) -> Played:
         """Run a workload from the first to the last event under a table."""
         events = self._workloads[job.workload].events
-        self._mems[0] = self._booted[0]
-        load(self._mems, 0, 0, len(events))
-        rollout(self._mems, 0, events, decide_and_count, self._table.fill(job.cells), self._view)
-        felt = self._mems[0]
+        kind = self._kind_of[job.workload]
+        mems = self._running[kind]
+        mems[0] = self._booted[kind][0]
+        load(mems, 0, 0, len(events))
+        rollout(mems, 0, events, decide_and_count, self._table.fill(job.cells), self._view)
+        felt = mems[0]
         outcome = np.array([read_amount(felt, term) for term in range(NR_TERMS)], np.int64)
         return Played(outcome, self._table.visits())
 
@@ -101,14 +108,18 @@ class Evaluator:
     """
 
     def __init__(
-        self, spec: MachineSpec, template: DecisionTable, workloads: Sequence[Workload], workers: int = 1
+        self,
+        spec: MachineSpec | Sequence[MachineSpec],
+        template: DecisionTable,
+        workloads: Sequence[Workload],
+        workers: int = 1,
     ) -> None:
         """Prepare machines.
 
         Args:
-            spec: the machine.
+            spec: the machine, or that of each workload.
             template: features and kernel switches of all tables to come; its cells do not matter.
-            workloads: generated for `spec`; the order is the order of all results.
+            workloads: generated for their machines; the order is the order of all results.
             workers: processes; 1 plays in this one.
 
         Raises:
@@ -121,15 +132,16 @@ class Evaluator:
         self.evaluations = 0
         self._pool: ProcessPoolExecutor | None = None
         self._player: Player | None = None
+        specs = [spec] * len(workloads) if isinstance(spec, MachineSpec) else list(spec)
         if workers > 1:
             self._pool = ProcessPoolExecutor(
                 workers,
                 mp_context=multiprocessing.get_context("spawn"),
                 initializer=_start_worker,
-                initargs=(_CORE, spec, template, list(workloads)),
+                initargs=(_CORE, specs, template, list(workloads)),
             )
         else:
-            self._player = Player(spec, template, workloads)
+            self._player = Player(specs, template, workloads)
 
     def play(self, jobs: Sequence[Job]) -> list[Played]:
         """Do all jobs; results in their order.
@@ -167,10 +179,10 @@ _worker: dict[str, Any] = {}
 """The player of a worker process; empty everywhere else."""
 
 
-def _start_worker(core: str, spec: MachineSpec, template: DecisionTable, workloads: list[Workload]) -> None:
+def _start_worker(core: str, specs: list[MachineSpec], template: DecisionTable, workloads: list[Workload]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, which ends its workers
     if core == _CORE:
-        _worker["player"] = Player(spec, template, workloads)
+        _worker["player"] = Player(specs, template, workloads)
 
 
 def _play_in_worker(job: Job) -> Played:

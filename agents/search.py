@@ -1,9 +1,10 @@
 """Direct improvement of a decision table inside compiled rollouts.
 
 Imitating a teacher in a table of limited size loses something; here the table itself is what is searched. Every
-candidate plays the same train workloads as the best table so far and is dropped as soon as it is clearly worse on the
-first of them. The budget is counted in rollouts, so that a search gives the same table on every machine; a limit in
-seconds is only a cap. Whether to take the result is decided on other workloads (`choose`).
+candidate plays the same train workloads as the best table so far, and is dropped as soon as it is clearly worse on the
+first of them. It must be better by more than chance: one kill more or less, which any change may cause somewhere, costs
+as much as most rules gain. The budget is counted in rollouts, so that a search gives the same table on every machine; a
+limit in seconds is only a cap. Whether to take the result is decided on other workloads (`choose`).
 """
 
 from __future__ import annotations
@@ -37,9 +38,13 @@ class SearchConfig(BaseModel):
     seconds: float = Field(default=120.0, gt=0)
     """Stop after so much wall time even if rollouts are left; then the result depends on the machine's speed."""
     first_workloads: int = Field(default=2, ge=1)
-    """A candidate is dropped if it is clearly worse on so many of the workloads that it changes."""
+    """A candidate is dropped if it is clearly worse on so many of the workloads that it changes, then on three times as
+    many, and so on."""
     slack: float = Field(default=0.05, ge=0)
-    """How much worse "clearly" is, as a share of the best table's cost on the same workloads."""
+    """How much worse "clearly" is at first, as a share of the best table's cost on the same workloads; it shrinks with
+    the square root of their number, as chance does."""
+    sure: float = Field(default=1.0, ge=0)
+    """An accepted table saves at least so many standard errors of the paired differences, or failed demands."""
     together: int = Field(default=4, ge=1)
     """Candidates measured side by side; more keeps more processes busy and wastes more rollouts."""
     population: int = Field(default=12, ge=4)
@@ -260,12 +265,14 @@ class _Search:
         lists = [self._touched(cells) for cells in tables]
         got: list[dict[int, Played]] = [{} for _ in tables]
         alive = list(range(len(tables)))
-        for part in (slice(None, self.config.first_workloads), slice(self.config.first_workloads, None)):
-            todo = [(k, int(w)) for k in alive for w in lists[k][part]]
+        begin, end = 0, self.config.first_workloads
+        while begin < self.evaluator.nr_workloads:
+            todo = [(k, int(w)) for k in alive for w in lists[k][begin:end]]
             played = self._play([Job(tables[k], w) for k, w in todo])
             for (k, w), one in zip(todo, played, strict=True):
                 got[k][w] = one
             alive = [k for k in alive if not self._clearly_worse(got[k])]
+            begin, end = end, 3 * end
         better = {}
         for k in alive:
             outcomes, visits = self._with(got[k])
@@ -274,11 +281,14 @@ class _Search:
         return better
 
     def _convinces(self, outcomes: np.ndarray) -> bool:
-        """Whether a table is better, and by more than one lucky workload: it must also win more often than it loses."""
-        if not self.objective.key(outcomes) < self.objective.key(self.outcomes):
+        """Whether a table is better, and by more than chance: it must also win more often than it loses."""
+        ours, present = self.objective.key(outcomes), self.objective.key(self.outcomes)
+        if not ours < present:
             return False
         gains = self.objective.costs(self.outcomes) - self.objective.costs(outcomes)
-        return bool((gains > 0).sum() > (gains < 0).sum())
+        error = float(gains.std()) / len(gains) ** 0.5
+        saved = ours[:-1] < present[:-1] or gains.mean() >= self.config.sure * error
+        return bool(saved and (gains > 0).sum() > (gains < 0).sum())
 
     def _touched(self, cells: np.ndarray) -> np.ndarray:
         """Workloads in which the table so far asks a cell that the candidate changes; the others run just the same."""
@@ -291,7 +301,8 @@ class _Search:
         where = list(got)
         candidate = self.objective.costs(np.array([got[w].outcome for w in where])).sum()
         present = self.objective.costs(self.outcomes[where]).sum()
-        return bool(candidate > present * (1.0 + self.config.slack))
+        slack = self.config.slack * min(1.0, self.config.first_workloads / len(where)) ** 0.5
+        return bool(candidate > present * (1.0 + slack))
 
     def _with(self, got: dict[int, Played]) -> tuple[np.ndarray, np.ndarray]:
         outcomes, visits = self.outcomes.copy(), self.visits.copy()

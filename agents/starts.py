@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cma_gym.machine.view import NR_VIEW, View
-from cma_gym.mm.mmzone import Action, RequestKind
+from cma_gym.mm.mmzone import Action, Importance, RequestKind
 from cma_gym.policies.table import DecisionTable
 
 _ANON = (RequestKind.ANON, RequestKind.COW, RequestKind.SWAPIN)
@@ -56,6 +56,19 @@ def _likely_to_move_when_short(view: Any) -> int:
     return min(_likely_to_move(view), Action.NORMAL_FIRST)
 
 
+def _for_the_user(view: Any) -> int:
+    """The same, but anonymous memory only of tasks that the user sees; services take pins before anybody can know."""
+    if view[View.KIND] in _ANON and view[View.IMPORTANCE] >= Importance.BACKGROUND:
+        return Action.NORMAL_ONLY
+    return _likely_to_move(view)
+
+
+def _for_the_user_file_when_short(view: Any) -> int:
+    """Page cache leaves the area to anonymous memory, which nobody can drop, as long as there is room elsewhere."""
+    action = _for_the_user(view)
+    return min(action, Action.NORMAL_FIRST) if view[View.KIND] in _PAGE_CACHE else action
+
+
 def _likely_to_move_unless_busy(view: Any) -> int:
     return Action.NORMAL_ONLY if view[View.CMA_BUSY] else _likely_to_move(view)
 
@@ -70,6 +83,8 @@ RULES: dict[str, Callable[[Any], int]] = {
     "likely_to_move": _likely_to_move,
     "likely_to_move_when_short": _likely_to_move_when_short,
     "likely_to_move_unless_busy": _likely_to_move_unless_busy,
+    "for_the_user": _for_the_user,
+    "for_the_user_file_when_short": _for_the_user_file_when_short,
 }
 """Known rules by name, as functions of a view."""
 

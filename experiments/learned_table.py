@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from agents.objective import Evaluator
     from agents.search import SearchResult
     from agents.search_state import SearchState
+    from cma_gym.machine.spec import MachineSpec
     from cma_gym.policies.table import DecisionTable
     from cma_gym.workloads.workload import Workload
 
@@ -88,10 +89,12 @@ def _improve(
     from agents.starts import known_tables
     from agents.ties import find_ties
 
-    with Evaluator(config.machine, table, _workloads(config, "train", config.episodes.search), jobs) as evaluator:
+    specs, workloads = played_workloads(config, "train", config.episodes.search)
+    with Evaluator(specs, table, workloads, jobs) as evaluator:
         result = _search(folder, config, evaluator, table, votes)
         candidates = {"searched": result.cells, "distilled": table.cells, **known_tables(table)}
-        with Evaluator(config.machine, table, _workloads(config, "select", config.episodes.select), jobs) as judge:
+        specs, workloads = played_workloads(config, "select", config.episodes.select)
+        with Evaluator(specs, table, workloads, jobs) as judge:
             chosen, keys = choose(judge, candidates, config.objective)
         cells = candidates[chosen]
         with output.progress("testing cells", config.ties.evaluations) as task:
@@ -140,14 +143,17 @@ def _kept_state(path: Path) -> SearchState | None:
         raise SearchError(f"{path}: {error}") from None
 
 
-def _workloads(config: TrainConfig, split: str, count: int) -> list[Workload]:
-    """`count` workloads of a range of seeds, the scenarios taking turns."""
+def played_workloads(config: TrainConfig, split: str, count: int) -> tuple[list[MachineSpec], list[Workload]]:
+    """`count` workloads of a range of seeds and the machine of each; scenarios take turns, and after them machines."""
     from cma_gym.envs.seeds import split_seeds
     from cma_gym.workloads.registry import generate
 
-    scenarios = list(config.workloads.values())
-    seeds = split_seeds(split, max(count, len(scenarios)))
-    return [generate(scenarios[i % len(scenarios)], config.machine, seed) for i, seed in enumerate(seeds)]
+    machines = list(config.search_machines.values()) or [config.machine]
+    turns = [(machine, scenario) for machine in machines for scenario in config.workloads.values()]
+    seeds = split_seeds(split, max(count, len(turns)))
+    turn = [turns[i % len(turns)] for i in range(len(seeds))]
+    made = [generate(scenario, machine, seed) for (machine, scenario), seed in zip(turn, seeds, strict=True)]
+    return [machine for machine, _ in turn], made
 
 
 def _search_figures(result: SearchResult, chosen: str, keys: Mapping[str, tuple[float, ...]]) -> Figures:

@@ -56,6 +56,9 @@ class TrainConfig(_Strict):
     """Of the run folder and of the table."""
     machine: MachineSpec = MachineSpec()
     """In a file: a name in configs/machine, or its settings."""
+    search_machines: dict[str, MachineSpec] = Field(default_factory=dict)
+    """The direct search of tables plays on each of these instead. In a file: a list of names in configs/machine, or a
+    map from labels to settings."""
     workloads: dict[str, dict[str, Any]]
     """Scenarios by label. In a file: a list of names in configs/workloads and of families, or such a map."""
     kernel: dict[str, Any] = Field(default_factory=lambda: dict(LEARNED_KERNEL))
@@ -93,6 +96,10 @@ def load_train_config(path: str | Path, settings: Sequence[str] = ()) -> TrainCo
     content = read_yaml(path)
     if isinstance(content.get("machine"), str):
         content["machine"] = named_config("machine", content["machine"])[1]
+    if isinstance(content.get("search_machines"), list):
+        content["search_machines"] = {
+            str(name): named_config("machine", str(name))[1] for name in content["search_machines"]
+        }
     content["workloads"] = _scenarios(content.get("workloads"), path)
     where = f"{path} with --set" if settings else str(path)
     config = checked(TrainConfig, override(content, settings), where)

@@ -31,7 +31,11 @@ LEARNED_KERNEL: dict[str, Any] = {
     "migrate_into_cma": False,
     "lmk_subtract_cma": True,
 }
-"""Kernel switches a learned table runs with: nothing enters the area but what the table lets in."""
+"""Kernel switches a learned table runs with: nothing enters the area but what the table lets in.
+
+Left out: `shrink_before_cma_alloc`, which saves a fifth of the kills on a twin of 64 MB, but on a phone of 1 GB doubles
+the time of a demand and saves little.
+"""
 
 VALUE_NAMES = {"kind": RequestKind, "importance": Importance}
 """Features whose values have names."""

@@ -98,6 +98,19 @@ def test_two_workers_give_the_same_figures(workloads: list[Workload]) -> None:
             assert np.array_equal(one.visits, other.visits)
 
 
+def test_each_workload_can_have_a_machine_of_its_own(workloads: list[Workload]) -> None:
+    less = SPEC.model_copy(update={"zram_percent": 10})
+    mine = [workloads[0], generate(SCENARIO, less, split_seeds("train", 2)[1]), workloads[2]]
+    cells = some_table()
+    with Evaluator([SPEC, less, SPEC], TEMPLATE, mine) as mixed:
+        outcomes, _ = mixed.play_all(cells)
+    for number, spec in enumerate([SPEC, less, SPEC]):
+        with Evaluator(spec, TEMPLATE, mine[number : number + 1]) as alone:
+            assert np.array_equal(alone.play_all(cells)[0][0], outcomes[number])
+    with Evaluator(SPEC, TEMPLATE, mine) as same:
+        assert not np.array_equal(same.play_all(cells)[0][1], outcomes[1])
+
+
 def test_workers_that_found_other_sources_do_not_work(
     workloads: list[Workload], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from toy_evaluator import ToyEvaluator
 
 from agents.moves import levels_of, ordered_moves
-from agents.objective import Objective
+from agents.objective import Job, Objective, Played
 from agents.sampling import CmaEs, CrossEntropy
 from agents.search import SearchConfig, SearchResult, choose, search
 from agents.search_state import SearchError, SearchState
 from agents.starts import known_tables, safe_cells
 from agents.ties import TiesConfig, find_ties
 from cma_gym.envs.compiled import NR_TERMS, Term
-from cma_gym.machine.view import View
-from cma_gym.mm.mmzone import Action, RequestKind
+from cma_gym.machine.view import NR_VIEW, View
+from cma_gym.mm.mmzone import Action, Importance, RequestKind
 from cma_gym.policies.table import DecisionTable
 
 COST = Objective(form="cost")
@@ -107,6 +108,25 @@ def test_dropping_bad_candidates_early_saves_rollouts() -> None:
     assert spent[0] < 0.8 * spent[1]
 
 
+def test_what_may_be_chance_is_not_taken() -> None:
+    """Every change gains much on some workloads and loses nearly as much on others. Expect it to be left alone."""
+    toy = ToyEvaluator()
+    spread = (np.arange(toy.nr_workloads) % 3 > 0) * 2 - 1  # a third loses
+
+    def play(jobs: Sequence[Job]) -> list[Played]:
+        played = ToyEvaluator.play(toy, jobs)
+        for job, one in zip(jobs, played, strict=True):
+            changed = bool((job.cells != bad(toy)["bad"]).any())
+            one.outcome[Term.STALL] = 10**12 - changed * int(spread[job.workload]) * 10**9
+            one.visits[:] = 1
+        return played
+
+    toy.play = play  # type: ignore[method-assign]
+    for sure, accepted in ((0.5, 1), (1.0, 0)):
+        found = search(toy, bad(toy), SearchConfig(evaluations=100, seconds=60, sure=sure), COST)
+        assert found.accepted == accepted
+
+
 def test_time_is_only_a_cap() -> None:
     toy = ToyEvaluator()
     found = search(toy, bad(toy), SearchConfig(evaluations=100_000, seconds=1e-9), COST)
@@ -161,6 +181,15 @@ def test_samplers_move_towards_what_ranks_well() -> None:
         assert wrong.min() == 0
 
 
+def anonymous_views() -> dict[str, np.ndarray]:
+    """Requests for anonymous memory by a visible task, by a background one, and by one that pins."""
+    views = {name: np.zeros(NR_VIEW, np.int64) for name in ("seen", "service", "pins")}
+    views["seen"][View.IMPORTANCE] = Importance.VISIBLE
+    views["service"][View.IMPORTANCE] = Importance.BACKGROUND
+    views["pins"][View.OWNER_PINNED] = 1
+    return views
+
+
 def test_known_rules_are_expressed_in_any_layout() -> None:
     tables = known_tables(DecisionTable.constant("full"))
     assert {"fallback", "cma_first", "never", "file_only", "anon_only"} <= set(tables)
@@ -172,6 +201,8 @@ def test_known_rules_are_expressed_in_any_layout() -> None:
         assert tables["fallback"][cell] == Action.NORMAL_FIRST
         stuck = view[View.KIND] in (RequestKind.BDEV, RequestKind.DRIVER) or view[View.OWNER_PINNED]
         assert safe[cell] == (Action.NORMAL_ONLY if stuck else Action.NORMAL_FIRST)
+    shown = {name: tables["for_the_user"][template.cell_index(view)] for name, view in anonymous_views().items()}
+    assert shown == {"seen": Action.CMA_FIRST, "service": Action.NORMAL_ONLY, "pins": Action.NORMAL_ONLY}
     blind = known_tables(DecisionTable.constant("blind", (("cma_free_64ths", (8,)),)))
     assert len({cells.tobytes() for cells in blind.values()}) == len(blind)
 

@@ -16,6 +16,7 @@ from small_comparison import SCENARIO
 
 from experiments.__main__ import main
 from experiments.config import CONFIGS
+from experiments.learned_table import played_workloads
 from experiments.settings import load_train_config
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -45,6 +46,16 @@ def test_committed_configurations_load_and_come_back_from_a_run_folder(path: Pat
     copy = tmp_path / "config.yaml"
     copy.write_text(yaml.safe_dump(config.plain()))
     assert load_train_config(copy) == config
+
+
+def test_a_search_takes_turns_with_its_machines() -> None:
+    config = load_train_config(CONFIGS / "train" / "product.yaml", ["machine.ram_mb=16", "machine.cma_mb=4"])
+    phone = {"phone": config.workloads["phone"]}
+    specs, workloads = played_workloads(config.model_copy(update={"workloads": phone}), "select", 4)
+    assert [spec.ram_mb for spec in specs] == [64, 128, 192, 64]
+    assert [workload.meta["machine"]["ram_mb"] for workload in workloads] == [64, 128, 192, 64]
+    alone = config.model_copy(update={"workloads": phone, "search_machines": {}})
+    assert [spec.ram_mb for spec in played_workloads(alone, "select", 2)[0]] == [16, 16]
 
 
 def test_the_whole_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
