@@ -11,7 +11,9 @@ from benchmarks.rows import find_rows
 from experiments.config import ROOT
 
 KEYS = (
-    "alloc_free_vs_c rollout_decisions_per_s rollout_vs_envpool vector_env_vs_envpool cold_start_s warm_start_s"
+    "alloc_free_vs_c rollout_decisions_per_s rollout_vs_envpool vector_env_vs_envpool ppo_vs_null day_seconds "
+    "growth_8g_vs_64m bytes_per_page scan_ns_per_page migrate_ns_per_page reset_ms cold_start_s warm_start_s "
+    "two_core_speedup import_lines_per_s"
 ).split()
 
 SAME_BYTES = """
