@@ -510,23 +510,32 @@ static int64_t alloc_pages(struct memory *mem, int64_t cpu, int64_t order, int64
 }
 
 /* The same operations as bench_alloc.churn; what failed, or -1 if it went where this file does not follow. */
-int64_t churn(struct memory *mem, int64_t *held, int64_t nr_held, int64_t operations)
+int64_t churn(struct memory *mem, int64_t *held, int64_t nr_held, int64_t operations, int64_t stride)
 {
 	int64_t failed = 0;
 	int64_t at = 0;
+	int64_t burst = 1;
 
 	lost = 0;
 	for (int64_t slot = 0; slot < nr_held; slot++)
 		held[slot] = NO_PAGE;
-	for (int64_t step = 0; step < operations; step++) {
-		at = (at + 2477) & (nr_held - 1);
-		if (held[at] != NO_PAGE)
-			free_pages(mem, 0, held[at], 0);
-		held[at] = alloc_pages(mem, 0, 0, MIGRATE_MOVABLE, ZONE_NORMAL, step & 1 ? ALLOC_PLACEMENT : 0);
-		if (held[at] == NO_PAGE)
-			failed++;
-		else
-			prep_new_page(mem, held[at], 0, KIND_ANON, 0, 0);
+	for (; operations > 0; operations -= burst, burst = burst < nr_held / 2 ? burst << 1 : 1) {
+		int64_t start = at;
+
+		for (int64_t step = 0; step < burst; step++) {
+			at = (at + stride) & (nr_held - 1);
+			if (held[at] != NO_PAGE)
+				free_pages(mem, 0, held[at], 0);
+		}
+		at = start;
+		for (int64_t step = 0; step < burst; step++) {
+			at = (at + stride) & (nr_held - 1);
+			held[at] = alloc_pages(mem, 0, 0, MIGRATE_MOVABLE, ZONE_NORMAL, step & 1 ? ALLOC_PLACEMENT : 0);
+			if (held[at] == NO_PAGE)
+				failed++;
+			else
+				prep_new_page(mem, held[at], 0, KIND_ANON, 0, 0);
+		}
 	}
 	for (int64_t slot = 0; slot < nr_held; slot++)
 		if (held[slot] != NO_PAGE)

@@ -24,7 +24,7 @@ from cma_gym.mm.page_alloc import ALLOC_PLACEMENT, prep_new_page
 from cma_gym.mm.pcp import free_pages
 from cma_gym.mm.slowpath import alloc_pages
 
-HELD = 8192
+HELD = 32768
 """Pages in use; a power of two."""
 STRIDE = 2477
 """Slots from one page to the next; odd, so that every slot has its turn."""
@@ -37,28 +37,40 @@ Churn = Callable[[np.recarray, np.ndarray, int], int]
 
 @jit
 def churn(mems, held, operations):  # type: ignore[no-untyped-def]
-    """Free a page and allocate another one, again and again, in an order that no list is in; returns what failed.
+    """Free pages and allocate others, in bursts of 1, 2, 4, ... up to half of them, in an order that no list is in.
 
-    Every other request prefers the CMA area.
+    Short bursts stay within the CPU's lists, which grow to 4096 pages here; what is beyond that comes from the buddy
+    lists and returns to them. Every other request prefers the CMA area.
+
+    Returns:
+        How many requests failed.
     """
     mem = mems[0]
     failed = 0
-    for at in range(len(held)):
-        held[at] = NO_PAGE
+    for slot in range(len(held)):
+        held[slot] = NO_PAGE
     at = 0
-    for step in range(operations):
-        at = (at + STRIDE) & (len(held) - 1)
-        if held[at] != NO_PAGE:
-            free_pages(mem, 0, held[at], 0)
-        pfn = alloc_pages(mem, 0, 0, _MOVABLE, _NORMAL, ALLOC_PLACEMENT if step & 1 else 0)
-        held[at] = pfn
-        if pfn == NO_PAGE:
-            failed += 1
-        else:
-            prep_new_page(mem, pfn, 0, KIND_ANON, 0, 0)
-    for at in range(len(held)):
-        if held[at] != NO_PAGE:
-            free_pages(mem, 0, held[at], 0)
+    burst = 1
+    while operations > 0:
+        start = at
+        for _ in range(burst):
+            at = (at + STRIDE) & (len(held) - 1)
+            if held[at] != NO_PAGE:
+                free_pages(mem, 0, held[at], 0)
+        at = start
+        for step in range(burst):
+            at = (at + STRIDE) & (len(held) - 1)
+            pfn = alloc_pages(mem, 0, 0, _MOVABLE, _NORMAL, ALLOC_PLACEMENT if step & 1 else 0)
+            held[at] = pfn
+            if pfn == NO_PAGE:
+                failed += 1
+            else:
+                prep_new_page(mem, pfn, 0, KIND_ANON, 0, 0)
+        operations -= burst
+        burst = burst << 1 if burst < len(held) // 2 else 1
+    for slot in range(len(held)):
+        if held[slot] != NO_PAGE:
+            free_pages(mem, 0, held[slot], 0)
     return failed
 
 
@@ -77,10 +89,10 @@ def compiled_twin(memory: np.dtype[Any], folder: str) -> Churn:
     subprocess.run(["gcc", *options, "-o", str(library), str(source)], check=True)
     function = ctypes.CDLL(str(library)).churn
     function.restype = ctypes.c_int64
-    function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64]
+    function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * 3]
 
     def call(mems: np.recarray, held: np.ndarray, operations: int) -> int:
-        return int(function(mems.ctypes.data, held.ctypes.data, len(held), operations))
+        return int(function(mems.ctypes.data, held.ctypes.data, len(held), operations, STRIDE))
 
     return call
 
@@ -119,7 +131,7 @@ def _measure() -> AllocTimes:
 
 @row("alloc_free_ns", "ns")
 def alloc_free() -> float:
-    """One free and one allocation of an order-0 page, 32 MB in use on a machine of 256 MB."""
+    """One free and one allocation of an order-0 page, bursts over 128 MB of a machine of 256 MB."""
     return _measure().ours * 1e9
 
 

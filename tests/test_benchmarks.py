@@ -27,7 +27,7 @@ try:
     twin = compiled_twin(ours.dtype, sys.argv[1])
 except LeftOutError:
     sys.exit(3)
-assert churn(ours, held, 2500) == twin(theirs, held_c, 2500) == 0
+assert churn(ours, held, 5000) == twin(theirs, held_c, 5000) == 0
 assert held.tolist() == held_c.tolist() and len(set(held.tolist())) == 1024
 assert ours.tobytes() == theirs.tobytes()
 """
