@@ -1,7 +1,8 @@
 """`python -m benchmarks`: print every row as a table and write benchmarks/results.json.
 
 A row is a function under `@row` in a `bench_*.py` of this folder. Rows that compare two figures measure both in
-the same run, because a machine's speed changes from hour to hour.
+the same run, because a machine's speed changes from hour to hour. A row that cannot be measured here is left out, with
+a sentence that says why.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.rows import Result, find_rows
+from benchmarks.rows import LeftOutError, Row, figure, find_rows
 from experiments import output
 from experiments.config import ConfigError
 
@@ -34,22 +35,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", metavar="KEYS", help="comma list of rows (all)")
     there = f"benchmarks/{RESULTS.name}"
     parser.add_argument("--json", metavar="FILE", default=str(RESULTS), help=f"where the figures go ({there})")
+    parser.add_argument("--markdown", metavar="FILE", help="write the table as Markdown, too")
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure the rows asked for."""
     rows = find_rows(args.only)
-    results: list[Result] = []
+    measured: list[tuple[Row, float]] = []
     with output.progress("measuring", len(rows)) as task:
-        for measure in rows:
-            results.append(measure.run())
-            task.advance(1, measure.key)
-    cells = [[result.key, f"{result.value:,.4g}", result.unit, result.what] for result in results]
-    output.table("cma-gym benchmarks", ["row", "value", "unit", "what"], cells, text=(0, 2, 3))
+        for row in rows:
+            try:
+                measured.append((row, row.measure()))
+            except LeftOutError as reason:
+                output.note(f"{row.key}: left out; {reason}")
+            task.advance(1, row.key)
+    columns = ["row", "value", "unit", "aim", "met", "what"]
+    cells = [[row.key, figure(value), row.unit, row.aim, row.verdict(value), row.what] for row, value in measured]
+    output.table("cma-gym benchmarks", columns, cells, text=(0, 2, 3, 4, 5))
     from experiments.runs import provenance
 
-    content = {result.key: result.value for result in results}
+    content = {row.key: value for row, value in measured}
     output.write_json(args.json, {**content, "provenance": provenance()})
+    if args.markdown:
+        lines = ["| " + " | ".join(line) + " |" for line in (columns, ["---"] * len(columns), *cells)]
+        output.write_text(args.markdown, "\n".join(lines) + "\n")
     output.note(f"figures: {args.json}")
     return 0
 

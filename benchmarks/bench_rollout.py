@@ -1,51 +1,84 @@
-"""Decisions a second in compiled rollouts and in the vector environment."""
+"""Decisions a second in compiled rollouts and in the vector environment, beside EnvPool's CartPole."""
 
 from __future__ import annotations
 
-import time
+import functools
 
 import numpy as np
 
-from benchmarks.rows import best_seconds, row
+from benchmarks.cartpole import cartpole
+from benchmarks.phone import Phone
+from benchmarks.rows import alternated, median, row, wall_seconds
 
-MACHINE = {"ram_mb": 256, "cma_mb": 64}
 NUM_ENVS = 256
 STEPS = 200
 
 
-@row("rollout_decisions_per_s", "1/s")
-def rollout_decisions() -> float:
-    """Placement decisions a second, compiled rollout of cma_first, phone scenario, 256 MB, one core."""
-    from cma_gym.machine.kernel import KernelConfig
-    from cma_gym.machine.machine import run
-    from cma_gym.machine.spec import MachineSpec
-    from cma_gym.policies.registry import get_system
-    from cma_gym.workloads.registry import generate
+@functools.cache
+def _phone() -> Phone:
+    phone = Phone(256)
+    phone.play()
+    return phone
 
-    spec = MachineSpec.model_validate(MACHINE)
-    system = get_system("cma_first")
-    kernel = KernelConfig.for_profile(spec.profile, **system.kernel)
-    workload = generate({"family": "phone"}, spec, 0)
-    results = [run(spec, kernel, workload, system.decide, params=system.params, seed=0)]
-    seconds = best_seconds(lambda: run(spec, kernel, workload, system.decide, params=system.params, seed=0))
-    return float(results[0].metrics["decisions"]) / seconds
+
+@functools.cache
+def _rollout_seconds() -> float:
+    return median(_phone().play)
+
+
+@row("rollout_decisions_per_s", "1/s", at_least=5e6)
+def rollout_decisions() -> float:
+    """Placement decisions a second: rollouts of a table, phone scenario, 256 MB, one core."""
+    return _phone().decisions / _rollout_seconds()
+
+
+@row("placements_per_s", "1/s")
+def placements() -> float:
+    """Pages allocated a second in the same rollouts; a decision covers up to 32."""
+    return _phone().pages / _rollout_seconds()
+
+
+@row("rollout_vs_envpool", "", at_least=4)
+def rollout_vs_envpool() -> float:
+    """The same decisions against steps of EnvPool's CartPole, one thread."""
+    phone, theirs = _phone(), cartpole()
+    ours, steps = alternated(lambda: phone.decisions / phone.play(), theirs.steps_per_s)
+    return ours / steps
+
+
+class _Vector:
+    """The Gymnasium vector environment under random actions."""
+
+    def __init__(self) -> None:
+        import gymnasium
+
+        import cma_gym  # noqa: F401 - registers the environments
+
+        self._env = gymnasium.make_vec("cma_gym/Placement-v0", num_envs=NUM_ENVS)
+        self._env.reset(seed=0)
+        self._actions = np.random.default_rng(0).integers(0, 3, size=(STEPS, NUM_ENVS))
+        self.steps_per_s()
+
+    def steps_per_s(self) -> float:
+        """Steps a second over all machines."""
+        return self._actions.size / wall_seconds(self._play)
+
+    def _play(self) -> None:
+        for actions in self._actions:
+            self._env.step(actions)
+
+
+_vector = functools.cache(_Vector)
 
 
 @row("vector_env_steps_per_s", "1/s")
 def vector_env_steps() -> float:
-    """Steps a second of the Gymnasium vector environment, 256 machines, random actions."""
-    import gymnasium
+    """Steps of the Gymnasium vector environment, 256 machines of 64 MB, random actions."""
+    return median(_vector().steps_per_s)
 
-    import cma_gym  # noqa: F401 - registers the environments
 
-    env = gymnasium.make_vec("cma_gym/Placement-v0", num_envs=NUM_ENVS)
-    env.reset(seed=0)
-    actions = np.random.default_rng(0).integers(0, 3, size=(STEPS, NUM_ENVS))
-    for action in actions[:10]:
-        env.step(action)
-    start = time.perf_counter()
-    for action in actions:
-        env.step(action)
-    seconds = time.perf_counter() - start
-    env.close()
-    return STEPS * NUM_ENVS / seconds
+@row("vector_env_vs_envpool", "", at_least=2)
+def vector_env_vs_envpool() -> float:
+    """The same against 256 of EnvPool's CartPoles, one thread, observations included."""
+    ours, steps = alternated(_vector().steps_per_s, cartpole().steps_per_s)
+    return ours / steps

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
 import tempfile
-import time
+from typing import NamedTuple
 
-from benchmarks.rows import row
+from benchmarks.rows import median, row, wall_seconds
 from experiments.config import ROOT
 
 _FIRST_STEP = """
@@ -23,21 +24,31 @@ env.step(1)
 def _seconds(cache: str) -> float:
     environment = {**os.environ, "CMA_GYM_CACHE_DIR": cache}
     environment.pop("NUMBA_BOUNDSCHECK", None)
-    start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", _FIRST_STEP], check=True, cwd=ROOT, env=environment)
-    return time.perf_counter() - start
+    command = [sys.executable, "-c", _FIRST_STEP]
+    return wall_seconds(lambda: subprocess.run(command, check=True, cwd=ROOT, env=environment))
 
 
-@row("cold_start_s", "s")
+class _Starts(NamedTuple):
+    """Seconds from the start of a process to its first step."""
+
+    cold: float
+    warm: float
+
+
+@functools.cache
+def _starts() -> _Starts:
+    with tempfile.TemporaryDirectory() as cache:
+        cold = _seconds(cache)
+        return _Starts(cold, median(lambda: _seconds(cache)))
+
+
+@row("cold_start_s", "s", at_most=30)
 def cold_start() -> float:
     """A new process to its first environment step, nothing compiled before."""
-    with tempfile.TemporaryDirectory() as cache:
-        return _seconds(cache)
+    return _starts().cold
 
 
-@row("warm_start_s", "s")
+@row("warm_start_s", "s", at_most=1)
 def warm_start() -> float:
     """The same with everything compiled before."""
-    with tempfile.TemporaryDirectory() as cache:
-        _seconds(cache)
-        return min(_seconds(cache) for _ in range(3))
+    return _starts().warm
