@@ -131,12 +131,12 @@ def _measure() -> AllocTimes:
 
 @row("alloc_free_ns", "ns")
 def alloc_free() -> float:
-    """One free and one allocation of an order-0 page, bursts over 128 MB of a machine of 256 MB."""
+    """One free and one allocation of an order-0 page, 128 MB of 256 MB in use."""
     return _measure().ours * 1e9
 
 
 @row("alloc_free_vs_c", "", at_most=1.5)
 def alloc_free_vs_c() -> float:
-    """The same, against its twin in C (gcc -O3), which leaves the same bytes behind."""
+    """The same, against its twin in C, which leaves the same bytes behind."""
     times = _measure()
     return times.ours / times.c

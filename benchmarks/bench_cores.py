@@ -47,7 +47,7 @@ def _rollouts_per_s(pool: Pool, processes: int) -> float:
 
 @row("two_core_speedup", "", at_least=1.8)
 def rollouts() -> float:
-    """Compiled rollouts a second in two processes against one, phone scenario, 256 MB."""
+    """Rollouts a second in two processes against one, phone, 256 MB."""
     _need_two_cores()
     _phone()  # fills the compiler's cache
     with multiprocessing.get_context("spawn").Pool(2, initializer=_begin) as pool:
@@ -63,7 +63,7 @@ def _compare_seconds(jobs: int) -> float:
 
 @row("compare_two_core_speedup", "", at_least=1.8)
 def compare() -> float:
-    """The command `compare` with --jobs 2 against --jobs 1, 64 runs at 256 MB, start of the processes included."""
+    """The command compare, --jobs 2 against --jobs 1: 64 runs of the phone, 256 MB."""
     _need_two_cores()
     _compare_seconds(2)
     one, two = alternated(lambda: _compare_seconds(1), lambda: _compare_seconds(2), 3)

@@ -14,7 +14,7 @@ RECORDING = ROOT / "tests" / "data" / "mix_excerpt.ftrace.xz"
 
 @row("import_lines_per_s", "1/s", at_least=400_000)
 def import_lines() -> float:
-    """Lines of a recording (469,200, as plain text) read into a workload, all passes included."""
+    """Lines of a recording read into a workload (469,200 lines, plain text)."""
     from cma_gym.workloads.ftrace import import_trace
 
     if not RECORDING.exists():

@@ -27,7 +27,7 @@ def _phone() -> Phone:
 
 @row("snapshot_ms", "ms", at_most=1)
 def snapshot() -> float:
-    """A copy of a machine of 256 MB in the middle of its life, in memory that was in use before."""
+    """A copy of a machine of 256 MB in the middle of its life."""
     mems = _phone().mems
     saved = mems.copy()
     return median(lambda: cpu_seconds(lambda: copy_machines(saved, mems)), REPEATS) * 1e3
@@ -43,7 +43,7 @@ def restore() -> float:
 
 @row("reset_ms", "ms", at_most=1)
 def reset() -> float:
-    """What an environment does to begin an episode there, up to the first event."""
+    """Beginning an episode there, without the way to the first question."""
     mems = _phone().mems
     booted, window = mems.copy(), np.array([0, 1])
     place_row(mems, booted, 0, window)

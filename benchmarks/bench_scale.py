@@ -41,13 +41,13 @@ def _day() -> DayTimes:
 
 @row("day_seconds", "s", at_most=60)
 def day() -> float:
-    """167 million page allocations of the phone scenario at 2 GB, scaled from some 8 million."""
+    """A day: 167 million pages allocated, phone, 2 GB, scaled from some 8 million."""
     return _day().page_s * DAY_PAGES
 
 
 @row("simulated_s_per_s", "")
 def simulated() -> float:
-    """Simulated seconds of that scenario in one of CPU time; it allocates some 50,000 pages a second."""
+    """Simulated seconds of that phone in one of CPU time."""
     return _day().simulated_s
 
 
@@ -69,7 +69,7 @@ def _growth() -> Growth:
 
 @row("growth_8g_vs_64m", "", at_most=2)
 def growth() -> float:
-    """Time for a decision of the phone scenario at 8 GB against 64 MB."""
+    """Time for a decision of the phone at 8 GB against 64 MB."""
     return _growth().decision
 
 
@@ -87,7 +87,7 @@ def bytes_per_page() -> float:
 
 @row("all_bytes_per_page", "B")
 def all_bytes_per_page() -> float:
-    """The same with page tables, file maps, swap slots, pins, pageblocks and the dirty ring, at 8 GB."""
+    """The same with all tables that grow with memory, at 8 GB."""
     shape = shape_for(8192 * 256)
     memory = memory_dtype(shape)
     return sum(memory[name].itemsize for name in PER_PAGE) / shape.nr_pages

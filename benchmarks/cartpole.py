@@ -21,10 +21,10 @@ class CartPole:
         except ImportError:
             raise LeftOutError("EnvPool is not installed; pip install -e '.[bench]' installs it") from None
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore")  # bounds of its spaces that float32 rounds
             self._env = envpool.make("CartPole-v1", env_type="gymnasium", num_envs=num_envs, num_threads=1, seed=0)
+            self._env.reset()
         self._actions = np.random.default_rng(0).integers(0, 2, size=(STEPS, num_envs)).astype(np.int32)
-        self._env.reset()
         self.steps_per_s()
 
     def steps_per_s(self) -> float:
