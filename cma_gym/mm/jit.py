@@ -6,6 +6,10 @@ would be optimised dozens of times. Here a function that is called from Python b
 are lowered into one library, which is linked and optimised once (`_Dispatcher`). Measured: 138 s of processor time to
 boot and run a first machine with the plain decorator, 26 s with this one.
 
+**What only the core sees is the compiler's to shape.** Members of a unit are internal to it, so that LLVM may drop what
+it inlined everywhere, inline what is called once, and choose how arguments are passed. And no index of the core is
+negative: Numba's test for those, which Python's meaning of `a[-1]` asks for, would stand at every step along a list.
+
 **One cache folder per version of the core.** Numba's on-disk cache looks at the stamp of the file that holds a
 function, not at the files of the functions it calls. An edit of a helper would leave its callers stale, so the cache
 folder is named by a digest of all sources of the compiled core.
@@ -13,8 +17,10 @@ folder is named by a digest of all sources of the compiled core.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +31,7 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import CPUDispatcher
 from numba.core.sigutils import normalize_signature
+from numba.np import arrayobj
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _CORE = ("mm", "machine", "envs")
@@ -55,6 +62,32 @@ numba.config.reload_config()
 # Through the environment, because Numba drops a changed setting whenever it reads its environment again.
 os.environ["NUMBA_CACHE_DIR"] = str(_cache_folder())
 numba.config.reload_config()
+
+
+class _Library(JITCodeLibrary):
+    """A library of which only the entry's wrapper is called from outside."""
+
+    def _optimize_final_module(self) -> None:
+        for function in self._final_module.functions:
+            wrapper = function.name.startswith(("_ZN7cpython", "cfunc."))
+            if not function.is_declaration and not wrapper and "cma_gym" in function.name:
+                function.linkage = "internal"
+        super()._optimize_final_module()
+
+
+@contextlib.contextmanager
+def _plain_indices() -> Iterator[None]:
+    """While a unit is compiled: an index is taken as it is. With NUMBA_BOUNDSCHECK=1 a negative one is an error."""
+    usual = arrayobj.fix_integer_index
+
+    def plain(context: Any, builder: Any, idxty: Any, idx: Any, size: Any) -> Any:
+        return context.cast(builder, idx, idxty, types.intp if idxty.signed else types.uintp)
+
+    arrayobj.fix_integer_index = plain
+    try:
+        yield
+    finally:
+        arrayobj.fix_integer_index = usual
 
 
 class _Unit:
@@ -132,11 +165,12 @@ class _Dispatcher(CPUDispatcher):
         with global_compiler_lock:
             if _Unit.current is not None:
                 return self._compile_member(_Unit.current, sig)
-            library = JITCodeLibrary(self.targetctx.codegen(), self.py_func.__qualname__)
+            library = _Library(self.targetctx.codegen(), self.py_func.__qualname__)
             library.enable_object_caching()
             unit = _Unit.current = _Unit(library)
             try:
-                return super().compile(sig)
+                with _plain_indices():
+                    return super().compile(sig)
             finally:
                 _Unit.current = None
                 for member in unit.members:
