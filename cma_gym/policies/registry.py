@@ -47,6 +47,9 @@ LABELS = ("Who", "Source", "Assumed")
 """What the docstring of every system's file says, each as a paragraph that starts with this word and a colon."""
 
 _ROW = re.compile(r"(S\d{1,2})?")
+LISTED = 40
+"""Names that an error lists where it can already name the nearest."""
+
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
 _FILE_SIZE_LIMIT = 1 << 20
 
@@ -251,6 +254,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Half a sentence for an error: what the user may have meant, and what there is."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1)
+    if close and len(names) > LISTED:
+        return f"did you mean {close[0]!r}?"
     meant = f"did you mean {close[0]!r}? " if close else ""
     return f"{meant}known are {', '.join(names)}"
 
