@@ -69,7 +69,7 @@ TARGET = Target(
     reasons={
         "times fewer pages in the way with the drain": "checked: no page lay in a batch when a request came to it, "
         "in either row, so that their difference is chance (231 before and 0 after at an earlier version, where a "
-        "reader held the pages). Hypothesis: on a phone it is mapped file pages, marked as accessed when an app ends (zap_pte_range()), that go through the "
-        "batches; the model does not mark them",
+        "reader held the pages). Hypothesis: on a phone it is mapped file pages, marked as accessed when an app ends "
+        "(zap_pte_range()), that go through the batches; the model does not mark them",
     },
 )
