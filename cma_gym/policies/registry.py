@@ -251,7 +251,7 @@ def check_kernel(kernel: dict[str, Any], where: str) -> None:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Half a sentence for an error: what the user may have meant, and what there is."""
+    """The end of an error's sentence: what the user may have meant, and what there is, unless that is a long list."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1)
     if close and len(names) > LISTED:
