@@ -85,7 +85,7 @@ static void add_to_free_list(struct memory *mem, struct zones *zone, int64_t pfn
 	struct free_area *area = &zone->free_area[order];
 	struct page *page = &mem->page[pfn];
 
-	page->flag = PG_BUDDY | (page->flag & PG_CMA_BITMAP);
+	page->flag = PG_BUDDY;
 	page->order = order;
 	if (tail)
 		list_add_tail(mem, pfn, area->free_list[type]);
@@ -421,7 +421,7 @@ static void prep_new_page(struct memory *mem, int64_t pfn, int64_t order, int64_
 	for (int64_t sub = pfn; sub < pfn + (1ll << order); sub++) {
 		struct page *page = &mem->page[sub];
 
-		page->flag &= PG_CMA_BITMAP;
+		page->flag = 0;
 		page->index = index;
 		page->task = task;
 		page->stamp = mem->clock >> TICK_SHIFT;
@@ -444,7 +444,7 @@ static void free_pages(struct memory *mem, int64_t cpu, int64_t pfn, int64_t ord
 	int64_t type, kind, index;
 
 	for (int64_t sub = pfn; sub < pfn + (1ll << order); sub++) {
-		mem->page[sub].flag &= PG_CMA_BITMAP;
+		mem->page[sub].flag = 0;
 		set_page_kind(mem, sub, KIND_FREE);
 	}
 	mem->vm_event[EVENT_PGFREE] += 1ll << order;

@@ -19,7 +19,7 @@ DAY_PAGES = 167_000_000
 """Page allocations of a day of phone use."""
 DAY_DEMANDS = 20
 """Demands in the window that is measured; some eight million page allocations."""
-PER_PAGE = ("page", "pageblock", "pte", "filemap", "swap", "dirty_ring", "dirty_ns", "pin", "task")
+PER_PAGE = ("page", "pageblock", "cma_bitmap", "pte", "filemap", "swap", "dirty_ring", "dirty_ns", "pin", "task")
 """Parts of a machine whose size depends on its memory: its pages, and the tables of what may lie in them."""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from cma_gym.mm.bitmap import NO_BIT, bitmap_fill, find_last_bit, find_next_bit
 from cma_gym.mm.blame import note_blame, share_delay
 from cma_gym.mm.clock import elapse
 from cma_gym.mm.contig_alloc import begin_contig, contig_step
@@ -27,7 +28,6 @@ from cma_gym.mm.mmzone import (
     STAGE_BITMAP,
     SWAP_CLUSTER_MAX,
     DemandState,
-    PageFlag,
     PageKind,
     VmEvent,
 )
@@ -53,12 +53,8 @@ def find_next_zero_area(mem, start, nr_pages, align_order):
     align = (1 << align_order) - 1
     place = ((mem.cma.base_pfn + start + align) & ~align) - mem.cma.base_pfn
     while place + nr_pages <= mem.cma.nr_pages:
-        taken = NO_PAGE
-        for offset in range(place + nr_pages - 1, place - 1, -1):
-            if mem.page[mem.cma.base_pfn + offset].flag & PageFlag.CMA_BITMAP:
-                taken = offset
-                break
-        if taken == NO_PAGE:
+        taken = find_last_bit(mem.cma_bitmap, place, place + nr_pages)
+        if taken == NO_BIT:
             return place
         place = ((mem.cma.base_pfn + taken + 1 + align) & ~align) - mem.cma.base_pfn
     return NO_PAGE
@@ -67,11 +63,7 @@ def find_next_zero_area(mem, start, nr_pages, align_order):
 @jit
 def set_bitmap(mem, pfn, nr_pages, taken):
     """Set or clear the bits of a range. Linux: bitmap_set(), cma_clear_bitmap()."""
-    for frame in range(pfn, pfn + nr_pages):
-        if taken:
-            mem.page[frame].flag |= PageFlag.CMA_BITMAP
-        else:
-            mem.page[frame].flag &= ~PageFlag.CMA_BITMAP
+    bitmap_fill(mem.cma_bitmap, pfn - mem.cma.base_pfn, nr_pages, taken)
 
 
 @jit
@@ -246,10 +238,9 @@ def leave_search(mem, demand):
         demand.queue_ns = mem.clock + mem.kernel.cma_alloc_retry_ns
         return
     if demand.busy_places == 0:
-        for pfn in range(mem.cma.base_pfn, mem.cma.base_pfn + mem.cma.nr_pages):
-            if mem.page[pfn].flag & PageFlag.CMA_BITMAP:
-                note_blame(mem, pfn, HOLDER_UNMOVABLE, STAGE_BITMAP)
-                break
+        taken = find_next_bit(mem.cma_bitmap, 0, mem.cma.nr_pages)
+        if taken != NO_BIT:
+            note_blame(mem, mem.cma.base_pfn + taken, HOLDER_UNMOVABLE, STAGE_BITMAP)
     mem.vm_event[VmEvent.CMA_ALLOC_FAIL] += 1
     end_try(mem, demand)
 

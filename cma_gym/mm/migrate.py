@@ -106,8 +106,7 @@ def move_folio(mem, cpu, src, dst):
     old = mem.page[src]
     new = mem.page[dst]
     kind = np.int64(old.kind)
-    kept = ~(PageFlag.LRU | PageFlag.ISOLATED | PageFlag.CMA_BITMAP)
-    new.flag = (old.flag & kept) | (new.flag & PageFlag.CMA_BITMAP)
+    new.flag = old.flag & ~(PageFlag.LRU | PageFlag.ISOLATED)
     new.index = old.index
     new.mapcount = old.mapcount
     new.task = old.task

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cma_gym.mm.bitmap import bitmap_words
 from cma_gym.mm.cma_types import blame, blame_sum, contig, demand, demand_record
 from cma_gym.mm.mmzone import (
     BH_LRU_SIZE,
@@ -483,6 +484,7 @@ def memory_dtype(shape: Shape) -> np.dtype:
             ("dirty_ns", "i8", (shape.nr_pages // 2,)),
             ("swap", swap_slot, (shape.nr_swap,)),
             ("pageblock", pageblock, (shape.nr_pages >> 4,)),
+            ("cma_bitmap", "i8", (bitmap_words(shape.nr_pages),)),
             ("pte", pte, (shape.nr_vpages,)),
             ("filemap", filemap, (shape.nr_fpages,)),
             ("page", page, (shape.nr_pages + nr_list_heads(),)),

@@ -186,8 +186,6 @@ class PageFlag(IntEnum):
     LRU_BATCH = 1024
     """Model: waits in a CPU's LRU batch, which holds a reference (FACTS B1)."""
     WORKINGSET = 2048
-    CMA_BITMAP = 4096
-    """Model: this page's bit of the CMA area's bitmap."""
     ISOLATED = 8192
     """Model: taken off its LRU list for migration."""
     PRIVATE = 16384

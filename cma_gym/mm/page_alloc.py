@@ -74,7 +74,7 @@ def add_to_free_list(mem, zone, pfn, order, migratetype, tail):
     """Linux: __add_to_free_list() with account_freepages()."""
     area = zone.free_area[order]
     page = mem.page[pfn]
-    page.flag = PageFlag.BUDDY | (page.flag & PageFlag.CMA_BITMAP)
+    page.flag = PageFlag.BUDDY
     page.order = order
     head = np.int64(area.free_list[migratetype])
     if tail:
@@ -462,7 +462,7 @@ def prep_new_page(mem, pfn, order, kind, index, task):
     """Make a freshly allocated block what it was asked for. Linux: prep_new_page(), post_alloc_hook()."""
     for sub in range(pfn, pfn + (1 << order)):
         page = mem.page[sub]
-        page.flag &= PageFlag.CMA_BITMAP
+        page.flag = 0
         page.index = index
         page.task = task
         page.stamp = mem.clock >> TICK_SHIFT
@@ -481,6 +481,6 @@ def prep_new_page(mem, pfn, order, kind, index, task):
 def free_pages_prepare(mem, pfn, order):
     """Forget what the pages of a block held. Linux: free_pages_prepare()."""
     for sub in range(pfn, pfn + (1 << order)):
-        mem.page[sub].flag &= PageFlag.CMA_BITMAP
+        mem.page[sub].flag = 0
         set_page_kind(mem, sub, KIND_FREE)
     mem.vm_event[VmEvent.PGFREE] += 1 << order

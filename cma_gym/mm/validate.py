@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from cma_gym.mm.bitmap import test_bit
 from cma_gym.mm.cleancache import COPY_AGE, SLOT_OWNER, count_named_copies
 from cma_gym.mm.jit import jit
 from cma_gym.mm.list import check_links
@@ -223,7 +224,7 @@ def check_used_page(mem, pfn):
     if is_handle_kind(kind) and page.index >= 0:
         return 0 if mem.pte[page.index].entry >= 0 else violation(Violation.LEAK, pfn)
     if kind == PageKind.CMA:
-        return 0 if page.flag & PageFlag.CMA_BITMAP else violation(Violation.BITMAP, pfn)
+        return 0 if test_bit(mem.cma_bitmap, pfn - mem.cma.base_pfn) else violation(Violation.BITMAP, pfn)
     return 0
 
 
@@ -252,7 +253,7 @@ def check_pages(mem):
         if page.flag & PageFlag.BUDDY:
             order = np.int64(page.order)
             for inner in range(pfn + 1, pfn + (1 << order)):
-                if mem.page[inner].kind != PageKind.FREE or mem.page[inner].flag & ~PageFlag.CMA_BITMAP:
+                if mem.page[inner].kind != PageKind.FREE or mem.page[inner].flag != 0:
                     return violation(Violation.PAGE_STATE, inner)
             pfn += 1 << order
             continue

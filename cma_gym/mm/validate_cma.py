@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from cma_gym.mm.bitmap import test_bit
 from cma_gym.mm.jit import jit
 from cma_gym.mm.mmzone import (
     CONTIG_DONE,
@@ -27,7 +28,7 @@ def check_cma(mem):
     taken = 0
     for pfn in range(mem.cma.base_pfn, mem.cma.base_pfn + mem.cma.nr_pages):
         census[mem.page[pfn].kind] += 1
-        taken += mem.page[pfn].flag & PageFlag.CMA_BITMAP != 0
+        taken += test_bit(mem.cma_bitmap, pfn - mem.cma.base_pfn)
     for kind in range(NR_PAGE_KINDS):
         if census[kind] != mem.cma.occupancy[kind]:
             return violation(Violation.OCCUPANCY, kind)

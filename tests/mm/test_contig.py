@@ -71,8 +71,7 @@ def test_large_blocks_come_back_as_large_as_they_were():
 def test_a_free_range_is_taken_and_the_rest_of_its_blocks_stays_free():
     m = Tiny(64, 32)
     assert m.do(Do.CONTIG, 37, 50) == 0
-    for pfn in range(37, 50):
-        m.page["flag"][pfn] |= PageFlag.CMA_BITMAP
+    m.mem["cma_bitmap"][0] = sum(1 << pfn - m.mem["cma"]["base_pfn"] for pfn in range(37, 50))
     m.mem["cma"]["nr_allocated"] = 13
     m.expect("""
         C 2...0ooooooooooo

@@ -11,7 +11,7 @@ from naive_moves import Moves
 from tiny import EACH, LONG_NS, MS, Do, Tiny
 
 from cma_gym.machine.events import Op
-from cma_gym.mm.mmzone import Holder, PageFlag, PageKind
+from cma_gym.mm.mmzone import Holder, PageKind
 
 UNJITTED = bool(numba.config.DISABLE_JIT)
 NR_PAGES = 256
@@ -113,8 +113,7 @@ class MovesOfBoth(RuleBasedStateMachine):
         assert self.now() == twin.anon
         used = np.flatnonzero(m.page["kind"][:NR_PAGES] != PageKind.FREE)
         assert set(map(int, used)) == twin.used()
-        bits = np.flatnonzero(m.page["flag"][:NR_PAGES] & PageFlag.CMA_BITMAP)
-        assert set(map(int, bits)) == twin.taken()
+        assert {AREA.start + bit for bit in m.bits()} == twin.taken()
         assert m.mem["cma"]["nr_allocated"] == len(twin.taken())
 
 

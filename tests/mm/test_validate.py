@@ -9,6 +9,7 @@ import pytest
 from tiny import DMA32, EACH, LONG_NS, MS, Do, Tiny
 
 from cma_gym.machine.events import FileFlag, Op
+from cma_gym.mm.bitmap import BITS_PER_WORD
 from cma_gym.mm.mmzone import Cost, DemandState, Holder, PageFlag, PageKind, ZoneStat
 from cma_gym.mm.validate import ValidationError, Violation, validate
 
@@ -125,6 +126,11 @@ def unmark(m: Tiny, flag: PageFlag) -> None:
     m.page["flag"][flagged(m, flag)] &= ~flag
 
 
+def clear_a_bit(m: Tiny) -> None:
+    bit = m.bits()[0]
+    m.mem["cma_bitmap"][bit // BITS_PER_WORD] &= ~(1 << bit % BITS_PER_WORD)
+
+
 def set_flag(m: Tiny, pfn: int, flag: PageFlag) -> None:
     m.page["flag"][pfn] |= flag
 
@@ -191,7 +197,7 @@ CORRUPTIONS: list[tuple[Violation, str, Corruption]] = [
     (Violation.PIN_HEAP, "order", swap_heap),
     (Violation.OCCUPANCY, "census", lambda m: add(m.mem["cma"]["occupancy"], int(PageKind.ANON))),
     (Violation.BITMAP, "count", lambda m: add(m.mem["cma"], "nr_allocated")),
-    (Violation.BITMAP, "bit of a held page", lambda m: unmark(m, PageFlag.CMA_BITMAP)),
+    (Violation.BITMAP, "bit of a held page", clear_a_bit),
     (Violation.LEAK, "a page nobody knows", lose_a_page),
     (Violation.LEAK, "a handle that is gone", lambda m: m.mem["pte"]["entry"].__setitem__(0, -1)),
     (Violation.UNMERGED, "two halves", leave_two_halves),

@@ -21,6 +21,7 @@ from driver import DTYPE, NR_ARGS, SHAPE, Do, operate
 from cma_gym.machine.events import FileFlag, Op, PinFlag, event_dtype
 from cma_gym.machine.kernel import KernelConfig
 from cma_gym.machine.spec import MachineSpec
+from cma_gym.mm.bitmap import BITS_PER_WORD
 from cma_gym.mm.mm_types import nr_list_heads
 from cma_gym.mm.mmzone import (
     Holder,
@@ -251,6 +252,11 @@ class Tiny:
 
     def entry(self, task: int, vpn: int) -> int:
         return int(self.mem["pte"]["entry"][task * EACH + vpn])
+
+    def bits(self) -> list[int]:
+        """Bits of the area's bitmap that are set."""
+        words = enumerate(map(int, self.mem["cma_bitmap"]))
+        return [BITS_PER_WORD * at + bit for at, word in words for bit in range(BITS_PER_WORD) if word >> bit & 1]
 
     def slot(self, vpage: int) -> int:
         """Swap slot of a virtual page."""
