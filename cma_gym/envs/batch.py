@@ -16,6 +16,7 @@ from cma_gym.envs.seeds import pick_episode
 from cma_gym.envs.setup import EnvError, Setup, make_setup
 from cma_gym.machine.machine import boot, new_machines
 from cma_gym.machine.result import metrics
+from cma_gym.mm.mm_types import machine_array
 from cma_gym.workloads.workload import WorkloadError
 
 _LARGEST_SEED = (1 << 62) - 1
@@ -53,7 +54,7 @@ class Batch:
         self.num_envs = int(num_envs)
         self.setup = setup
         self._booted = _boot_one(setup)
-        self.mems = np.zeros(self.num_envs, dtype=self._booted.dtype).view(np.recarray)
+        self.mems = machine_array(self.num_envs, self._booted.dtype)
         self._out = new_buffers(self.num_envs, OBS_SIZE)
         self._rules = Rules(PLAN, setup.weights.factors(), setup.max_decisions or 0)
         self.rows = self._out.rows

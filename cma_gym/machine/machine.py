@@ -14,7 +14,7 @@ from cma_gym.machine.step import Status, load, rollout
 from cma_gym.machine.view import NR_VIEW, NR_VIEW_AND_SUBJECT
 from cma_gym.mm.jit import jit
 from cma_gym.mm.mm_init import declare_layout, finish_boot, init_heads, init_tables
-from cma_gym.mm.mm_types import Shape, memory_dtype, nr_list_heads, shape_for
+from cma_gym.mm.mm_types import Shape, machine_array, memory_dtype, nr_list_heads, shape_for
 
 __all__ = ["Result", "Status", "Stream", "boot", "new_machines", "run"]
 
@@ -73,7 +73,7 @@ def new_machines(n: int, spec: MachineSpec, nr_vpages: int, nr_fpages: int, nr_t
     Raises:
         ValueError: more than any class holds.
     """
-    mems = np.zeros(n, memory_dtype(_shape(spec, nr_vpages, nr_fpages, nr_tasks))).view(np.recarray)
+    mems = machine_array(n, memory_dtype(_shape(spec, nr_vpages, nr_fpages, nr_tasks)))
     mems["nr_pages"] = spec.nr_pages
     mems["nr_vpages"] = max(nr_vpages, 1)
     mems["nr_fpages"] = max(nr_fpages, 1)

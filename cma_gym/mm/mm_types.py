@@ -18,6 +18,7 @@ import numpy as np
 
 from cma_gym.mm.bitmap import bitmap_words
 from cma_gym.mm.cma_types import blame, blame_sum, contig, demand, demand_record
+from cma_gym.mm.kernel_types import kernel
 from cma_gym.mm.mmzone import (
     BH_LRU_SIZE,
     BLAME_LOG,
@@ -41,6 +42,9 @@ from cma_gym.mm.mmzone import (
     SWAP_CLUSTER_MAX,
     ZoneStat,
 )
+
+CACHE_LINE = 64
+"""Bytes. Two page records share one, and none lies on two."""
 
 
 class Shape(NamedTuple):
@@ -191,6 +195,7 @@ node = np.dtype(
     [
         ("kswapd_awake", "i8"),
         ("kswapd_order", "i8"),
+        ("populated", "i8"),  # bit of each zone that has pages
         ("kswapd_highest_zoneidx", "i8"),
         ("kswapd_priority", "i8"),
         ("kswapd_failures", "i8"),
@@ -354,73 +359,6 @@ metrics = np.dtype(
 )
 """Model: what a user of the machine feels; reported apart from any reward."""
 
-kernel = np.dtype(
-    [
-        ("pageblock_order", "i8"),
-        ("nr_cpus", "i8"),
-        ("nr_lru_batch", "i8"),
-        ("lru_per_zone", "i8"),
-        ("new_anon_active", "i8"),  # fresh anonymous pages start on the active list (up to 5.8)
-        ("fair_zone", "i8"),
-        ("cma_ratio", "i8"),  # n: mainline's rule "CMA first while free CMA > free / n", per page; 0: off
-        ("cma_pcp", "i8"),  # PcpCma
-        ("boost_factor", "i8"),  # watermark boost, in 1/10000 of high; 0: none
-        ("steal_largest_first", "i8"),
-        ("lru_cache_disable", "i8"),
-        ("migrate_passes", "i8"),
-        ("compact_into_cma", "i8"),
-        ("migrate_into_cma", "i8"),
-        ("swappiness", "i8"),
-        ("dirty_background_percent", "i8"),
-        ("dirty_percent", "i8"),
-        ("dirty_expire_ns", "i8"),
-        ("demand_tries", "i8"),
-        ("demand_retry_ns", "i8"),
-        ("lending_stops_while_busy", "i8"),
-        ("shrink_before_cma_alloc", "i8"),
-        ("lmk", "i8"),
-        ("lmk_minfree", "i8", (4,)),  # pages, for importance class FOREGROUND .. SYSTEM; index: class it may kill from
-        ("lmk_subtract_cma", "i8"),
-        ("reclaim_skips_cma", "i8"),  # direct reclaim leaves CMA pages to requests that may use CMA
-        ("lend", "i8"),  # 0: the area is never lent
-        ("cost", "i8", (32,)),  # Cost, ns
-        ("swap_disk", "i8"),  # 1: swap is a disk, 0: zram
-        ("catch_up_ns", "i8"),  # what saturated tasks can make up for after a wait; negative: arrivals do not wait
-        ("cma_round_robin", "i8"),
-        ("lmk_available", "i8"),  # pages; > 0: a killer in user space, below so much MemAvailable
-        ("lmk_swap_free", "i8"),  # pages; the same, below so much free swap
-        ("isolate_max_order", "i8"),
-        ("cma_alloc_retries", "i8"),
-        ("cma_alloc_retry_ns", "i8"),
-        ("cma_alloc_bulk", "i8"),
-        ("cpu_contention", "i8"),  # how much longer a driver's work takes on a shared CPU, in percent
-        ("zs_half", "i8"),  # half of what is swapped does not compress
-        ("old_allocator", "i8"),  # allocator and compaction of 4.6 where no other switch says so
-        ("pcp_scale_max", "i8"),  # per-CPU lists tune themselves, batches grow up to 2 ** n; 0: fixed
-        ("proactiveness", "i8"),
-        ("kcompactd", "i8"),
-        ("gcma", "i8"),
-        ("cma_balance", "i8"),
-        ("cma_first_limit", "i8"),
-        ("scan_by_rotation", "i8"),
-        ("demand_tries_per_piece", "i8"),
-        ("gcma_frontswap", "i8"),
-        ("lend_below_watermark", "i8"),
-        ("lend_below_available", "i8"),  # pages; > 0: lending begins with less available outside, or after a time
-        ("lend_after_ns", "i8"),
-        ("cma_helpers", "i8"),
-        ("migrate_mapped_file", "i8"),
-        ("wake_kswapd_on_busy", "i8"),
-        ("sync_on_busy", "i8"),
-        ("cma_by_table", "i8"),
-        ("cma_sticky", "i8"),
-        ("contiguitas", "i8"),
-    ],
-    align=True,
-)
-"""Model: the kernel's configuration. Every switch that a known system needs beyond its placement rule."""
-
-
 def nr_list_heads() -> int:
     """Entries behind the last page that serve as list heads."""
     zones = NR_ZONES * (NR_PAGE_ORDERS * NR_MIGRATETYPES + MAX_NR_CPUS * NR_PCP_LISTS + NR_LRU)
@@ -445,8 +383,36 @@ _BEGINNING: list[tuple[Any, ...]] = [
     ("target_pfn", "i4", (COMPACT_CLUSTER_MAX,)),  # free pages isolated as compaction's targets
     ("nr_targets", "i8"),
     ("refill", "i8"),  # number of the latest refill from the buddy lists, from 1
+    ("kernel", kernel),
+    ("cursor", cursor),
+    ("metrics", metrics),
+    ("vm_event", "i8", (NR_VM_EVENTS,)),
+    ("node", node),
+    ("sc", scan_control),
+    ("cma", cma),
+    ("lruvec", lruvec, (NR_ZONES,)),
+    ("lru_add", lru_batch, (MAX_NR_CPUS,)),
+    ("zones", zone, (NR_ZONES,)),
+    ("demand", demand, (NR_DEMANDS,)),
+    ("demand_log", demand_record, (DEMAND_LOG,)),
+    ("blame_log", blame, (BLAME_LOG,)),
+    ("blame_sum", blame_sum, (NR_PAGE_KINDS, NR_HOLDERS)),
+    ("contig", contig),
+    ("inflight_pfn", "i4", (INFLIGHT,)),
+    ("inflight_ns", "i8", (INFLIGHT,)),
 ]
 """What a record begins with, whatever its shape."""
+
+_END: list[tuple[Any, ...]] = [
+    ("next_hand_ns", "i8"),
+    ("kswapd_sc", scan_control),
+    ("hand", hand, (NR_HANDS,)),
+    ("next_gather_ns", "i8"),
+    ("gather", gather, (NR_GATHERS,)),
+    ("bh_lru", bh_lru, (MAX_NR_CPUS,)),
+    ("lru_activate", lru_batch, (MAX_NR_CPUS,)),
+]
+"""What it ends with."""
 
 
 def memory_dtype(shape: Shape) -> np.dtype:
@@ -456,45 +422,41 @@ def memory_dtype(shape: Shape) -> np.dtype:
         shape: capacities; `shape_for()` picks a class.
 
     Returns:
-        A nested, C-aligned structured dtype. A vector of machines is a `np.recarray` of it.
+        A nested, C-aligned structured dtype of whole cache lines. `machine_array` makes a vector of machines of it.
     """
-    return np.dtype(
-        [
-            *_BEGINNING,
-            ("kernel", kernel),
-            ("cursor", cursor),
-            ("metrics", metrics),
-            ("vm_event", "i8", (NR_VM_EVENTS,)),
-            ("node", node),
-            ("sc", scan_control),
-            ("cma", cma),
-            ("lruvec", lruvec, (NR_ZONES,)),
-            ("lru_add", lru_batch, (MAX_NR_CPUS,)),
-            ("zones", zone, (NR_ZONES,)),
-            ("demand", demand, (NR_DEMANDS,)),
-            ("demand_log", demand_record, (DEMAND_LOG,)),
-            ("blame_log", blame, (BLAME_LOG,)),
-            ("blame_sum", blame_sum, (NR_PAGE_KINDS, NR_HOLDERS)),
-            ("contig", contig),
-            ("inflight_pfn", "i4", (INFLIGHT,)),
-            ("inflight_ns", "i8", (INFLIGHT,)),
-            ("task", task, (shape.nr_tasks,)),
-            ("pin", pin, (shape.nr_pins,)),
-            ("dirty_ring", "i4", (shape.nr_pages // 2,)),
-            ("dirty_ns", "i8", (shape.nr_pages // 2,)),
-            ("swap", swap_slot, (shape.nr_swap,)),
-            ("pageblock", pageblock, (shape.nr_pages >> 4,)),
-            ("cma_bitmap", "i8", (bitmap_words(shape.nr_pages),)),
-            ("pte", pte, (shape.nr_vpages,)),
-            ("filemap", filemap, (shape.nr_fpages,)),
-            ("page", page, (shape.nr_pages + nr_list_heads(),)),
-            ("next_hand_ns", "i8"),
-            ("kswapd_sc", scan_control),
-            ("hand", hand, (NR_HANDS,)),
-            ("next_gather_ns", "i8"),
-            ("gather", gather, (NR_GATHERS,)),
-            ("bh_lru", bh_lru, (MAX_NR_CPUS,)),
-            ("lru_activate", lru_batch, (MAX_NR_CPUS,)),
-        ],
-        align=True,
-    )
+    fields = [*_BEGINNING, *_padding(_BEGINNING, "pad"), *_tables(shape), *_END]
+    return np.dtype([*fields, *_padding(fields, "pad2")], align=True)
+
+
+def _padding(fields: list[tuple[Any, ...]], name: str) -> list[tuple[Any, ...]]:
+    """What is missing to a whole number of cache lines."""
+    missing = -np.dtype(fields, align=True).itemsize % CACHE_LINE
+    return [(name, "i8", (missing // 8,))] if missing > 0 else []
+
+
+def _tables(shape: Shape) -> list[tuple[Any, ...]]:
+    """What grows with the machine; each begins at a cache line."""
+    return [
+        ("task", task, (shape.nr_tasks,)),
+        ("pin", pin, (shape.nr_pins,)),
+        ("dirty_ring", "i4", (shape.nr_pages // 2,)),
+        ("dirty_ns", "i8", (shape.nr_pages // 2,)),
+        ("swap", swap_slot, (shape.nr_swap,)),
+        ("pageblock", pageblock, (shape.nr_pages >> 4,)),
+        ("cma_bitmap", "i8", (bitmap_words(shape.nr_pages),)),
+        ("pte", pte, (shape.nr_vpages,)),
+        ("filemap", filemap, (shape.nr_fpages,)),
+        ("page", page, (shape.nr_pages + nr_list_heads(),)),
+    ]
+
+
+def machine_array(n: int, memory: np.dtype) -> np.recarray:
+    """`n` machines, all zero, each at the beginning of a cache line.
+
+    Args:
+        n: how many.
+        memory: their record, `memory_dtype()`.
+    """
+    room = np.zeros(n * memory.itemsize + CACHE_LINE, np.uint8)
+    start = -room.ctypes.data % CACHE_LINE
+    return room[start : start + n * memory.itemsize].view(memory).view(np.recarray)
