@@ -92,15 +92,13 @@ static void add_to_free_list(struct memory *mem, struct zones *zone, int64_t pfn
 	else
 		list_add(mem, pfn, area->free_list[type]);
 	area->nr_free++;
-	account_freepages(zone, 1ll << order, type);
 }
 
-static void del_from_free_list(struct memory *mem, struct zones *zone, int64_t pfn, int64_t order, int64_t type)
+static void take_off_free_list(struct memory *mem, struct zones *zone, int64_t pfn, int64_t order)
 {
 	list_del(mem, pfn);
 	mem->page[pfn].flag &= ~PG_BUDDY;
 	zone->free_area[order].nr_free--;
-	account_freepages(zone, -(1ll << order), type);
 }
 
 static int is_free_buddy(struct memory *mem, struct zones *zone, int64_t pfn, int64_t order)
@@ -127,6 +125,7 @@ static void free_one_page(struct memory *mem, struct zones *zone, int64_t pfn, i
 {
 	int tail = 0;
 
+	account_freepages(zone, 1ll << order, type);
 	while (order < NR_PAGE_ORDERS - 1) {
 		int64_t buddy = pfn ^ (1ll << order);
 		int64_t buddy_type = type;
@@ -138,9 +137,12 @@ static void free_one_page(struct memory *mem, struct zones *zone, int64_t pfn, i
 			if (buddy_type != type && !(is_mergeable(type) && is_mergeable(buddy_type)))
 				break;
 		}
-		del_from_free_list(mem, zone, buddy, order, buddy_type);
-		if (buddy_type != type)
+		take_off_free_list(mem, zone, buddy, order);
+		if (buddy_type != type) {
+			account_freepages(zone, -(1ll << order), buddy_type);
+			account_freepages(zone, 1ll << order, type);
 			change_pageblock_range(mem, buddy, order, type);
+		}
 		pfn &= buddy;
 		order++;
 	}
@@ -157,7 +159,8 @@ static int64_t rmqueue_smallest(struct memory *mem, struct zones *zone, int64_t 
 
 		if (pfn == head)
 			continue;
-		del_from_free_list(mem, zone, pfn, current, type);
+		take_off_free_list(mem, zone, pfn, current);
+		account_freepages(zone, -(1ll << order), type);
 		while (current > order) {
 			current--;
 			add_to_free_list(mem, zone, pfn + (1ll << current), current, type, 0);
@@ -472,9 +475,9 @@ static int64_t try_zones(struct memory *mem, int64_t cpu, int64_t order, int64_t
 
 		if (highest_zoneidx == ZONE_CMA && !(alloc_flags & ALLOC_CMA_FIRST))
 			index = index > 0 ? index - 1 : ZONE_CMA;
-		zone = &mem->zones[index];
-		if (zone->managed_pages == 0)
+		if (!(mem->node.populated >> index & 1))
 			continue;
+		zone = &mem->zones[index];
 		if (!(alloc_flags & ALLOC_NO_WATERMARKS) && !zone_has_room(mem, zone, highest_zoneidx, alloc_flags))
 			continue;
 		pfn = rmqueue(mem, zone, cpu, order, type, alloc_flags);
@@ -489,11 +492,9 @@ static int64_t try_zones(struct memory *mem, int64_t cpu, int64_t order, int64_t
 /* Whether NORMAL should keep its pageblocks whole because there is a lower zone to go to. */
 static int prefers_normal(struct memory *mem, int64_t highest_zoneidx)
 {
-	int wanted = mem->zones[ZONE_NORMAL].managed_pages > 0 && mem->zones[ZONE_DMA32].managed_pages > 0;
+	int64_t allowed = mem->node.populated & ((2ll << highest_zoneidx) - 1);
 
-	for (int64_t index = ZONE_NORMAL + 1; index <= highest_zoneidx; index++)
-		wanted &= mem->zones[index].managed_pages == 0;
-	return wanted && highest_zoneidx >= ZONE_NORMAL && !mem->kernel.old_allocator;
+	return allowed == (1 << ZONE_NORMAL | 1 << ZONE_DMA32) && !mem->kernel.old_allocator;
 }
 
 static int64_t alloc_pages(struct memory *mem, int64_t cpu, int64_t order, int64_t type, int64_t highest_zoneidx,

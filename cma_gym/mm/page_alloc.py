@@ -71,7 +71,7 @@ def account_freepages(zone, nr_pages, migratetype):
 
 @jit
 def add_to_free_list(mem, zone, pfn, order, migratetype, tail):
-    """Linux: __add_to_free_list() with account_freepages()."""
+    """Put a free block on its list; the caller counts its pages. Linux: __add_to_free_list()."""
     area = zone.free_area[order]
     page = mem.page[pfn]
     page.flag = PageFlag.BUDDY
@@ -82,15 +82,20 @@ def add_to_free_list(mem, zone, pfn, order, migratetype, tail):
     else:
         list_add(mem, pfn, head)
     area.nr_free += 1
-    account_freepages(zone, 1 << order, migratetype)
+
+
+@jit
+def take_off_free_list(mem, zone, pfn, order):
+    """Take a free block off its list; the caller counts its pages. Linux: __del_page_from_free_list()."""
+    list_del(mem, pfn)
+    mem.page[pfn].flag &= ~PageFlag.BUDDY
+    zone.free_area[order].nr_free -= 1
 
 
 @jit
 def del_page_from_free_list(mem, zone, pfn, order, migratetype):
     """Linux: del_page_from_free_list()."""
-    list_del(mem, pfn)
-    mem.page[pfn].flag &= ~PageFlag.BUDDY
-    zone.free_area[order].nr_free -= 1
+    take_off_free_list(mem, zone, pfn, order)
     account_freepages(zone, -(1 << order), migratetype)
 
 
@@ -115,6 +120,7 @@ def free_one_page(mem, zone, pfn, order, migratetype):
     Linux: __free_one_page(), mm/page_alloc.c
     Differs: no list shuffling; a block goes to the tail if its next larger buddy is free, as buddy_merge_likely() does.
     """
+    account_freepages(zone, 1 << order, migratetype)
     while order < NR_PAGE_ORDERS - 1:
         buddy = pfn ^ (1 << order)
         if not is_free_buddy(mem, zone, buddy, order):
@@ -127,8 +133,10 @@ def free_one_page(mem, zone, pfn, order, migratetype):
                     break  # its regions do not mix
                 if not (migratetype_is_mergeable(migratetype) and migratetype_is_mergeable(buddy_type)):
                     break
-        del_page_from_free_list(mem, zone, buddy, order, buddy_type)
+        take_off_free_list(mem, zone, buddy, order)
         if buddy_type != migratetype:
+            account_freepages(zone, -(1 << order), buddy_type)
+            account_freepages(zone, 1 << order, migratetype)
             change_pageblock_range(mem, buddy, order, migratetype)
         pfn &= buddy
         order += 1
@@ -150,11 +158,10 @@ def change_pageblock_range(mem, pfn, order, migratetype):
 @jit
 def expand(mem, zone, pfn, low, high, migratetype):
     """Split a block of order `high` down to `low`, freeing the upper halves. Linux: expand()."""
-    size = 1 << high
+    account_freepages(zone, (1 << high) - (1 << low), migratetype)
     while high > low:
         high -= 1
-        size >>= 1
-        add_to_free_list(mem, zone, pfn + size, high, migratetype, False)
+        add_to_free_list(mem, zone, pfn + (1 << high), high, migratetype, False)
 
 
 @jit
