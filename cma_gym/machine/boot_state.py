@@ -44,6 +44,7 @@ from cma_gym.mm.rmqueue import find_unmovable_end
 from cma_gym.mm.swap import ZS_OBJECTS
 from cma_gym.mm.watermark import setup_per_zone_lowmem_reserve, setup_per_zone_wmarks
 from cma_gym.mm.writeback import folio_mark_dirty
+from cma_gym.mm.zonelist import build_all_zonelists
 
 
 class Frame(IntEnum):
@@ -294,6 +295,7 @@ def start_from(mems, i, zones, pages, blocks, slots, sizes):
     init_cma(mem, sizes[2], sizes[3], sizes[4] != 0)
     for block in range(len(blocks)):
         set_pageblock_migratetype(mem, block << mem.kernel.pageblock_order, np.int64(blocks[block]))
+    build_all_zonelists(mem)
     setup_per_zone_wmarks(mem)
     for zone in zones:
         set_marks(mem, zone)

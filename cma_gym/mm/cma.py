@@ -13,7 +13,7 @@ from cma_gym.mm.bitmap import NO_BIT, bitmap_fill, find_last_bit, find_next_bit
 from cma_gym.mm.blame import note_blame, share_delay
 from cma_gym.mm.clock import elapse
 from cma_gym.mm.contig_alloc import begin_contig, contig_step
-from cma_gym.mm.jit import jit
+from cma_gym.mm.jit import jit, jit_inline
 from cma_gym.mm.mmzone import (
     CONTIG_DONE,
     CONTIG_IDLE,
@@ -410,12 +410,16 @@ def serve_demand(mem):
     settle_step(mem, demand, max(mem.work_ns - work, contig.phase != CONTIG_IDLE))
 
 
-@jit
+@jit_inline
 def run_demands(mem):
-    """Serve, retry or release the demands whose time has come.
+    """Serve, retry or release the demands whose time has come."""
+    if mem.next_demand_ns <= mem.clock:
+        run_due_demands(mem)
 
-    With one CPU, a demand and the tasks take turns, a step and an event each.
-    """
+
+@jit
+def run_due_demands(mem):
+    """Some demand's time has come. With one CPU, a demand and the tasks take turns, a step and an event each."""
     while mem.next_demand_ns <= mem.clock:
         for slot in range(NR_DEMANDS):
             demand = mem.demand[slot]

@@ -65,13 +65,21 @@ numba.config.reload_config()
 
 
 class _Library(JITCodeLibrary):
-    """A library of which only the entry's wrapper is called from outside."""
+    """A library of which only the entry's wrapper is called from outside.
+
+    Attributes:
+        inlined: symbols of the members that are put into their callers.
+    """
+
+    inlined: set[str]
 
     def _optimize_final_module(self) -> None:
         for function in self._final_module.functions:
             wrapper = function.name.startswith(("_ZN7cpython", "cfunc."))
             if not function.is_declaration and not wrapper and "cma_gym" in function.name:
                 function.linkage = "internal"
+                if function.name in self.inlined:
+                    function.add_function_attribute("alwaysinline")
         super()._optimize_final_module()
 
 
@@ -95,7 +103,7 @@ class _Unit:
 
     current: _Unit | None = None
 
-    def __init__(self, library: JITCodeLibrary) -> None:
+    def __init__(self, library: _Library) -> None:
         self.library = library
         self.members: list[_Dispatcher] = []
 
@@ -136,8 +144,9 @@ def _canonical(args: Any) -> tuple[Any, ...]:
 class _Dispatcher(CPUDispatcher):
     """A function of the core: an entry when Python calls it, a member of the caller's unit when compiled code does."""
 
-    def __init__(self, py_func: Any) -> None:
+    def __init__(self, py_func: Any, inline: bool) -> None:
         super().__init__(py_func, targetoptions=dict(_OPTIONS))
+        self._inline = inline
         self._compiler = _Compiler(
             py_func, self.targetdescr, self.targetoptions, self.locals, self._compiler.pipeline_class
         )
@@ -167,6 +176,7 @@ class _Dispatcher(CPUDispatcher):
                 return self._compile_member(_Unit.current, sig)
             library = _Library(self.targetctx.codegen(), self.py_func.__qualname__)
             library.enable_object_caching()
+            library.inlined = set()
             unit = _Unit.current = _Unit(library)
             try:
                 with _plain_indices():
@@ -186,6 +196,8 @@ class _Dispatcher(CPUDispatcher):
         result = result._replace(entry_point=(self.py_func, tuple(args)))
         self.targetctx.insert_user_function(result.entry_point, result.fndesc)
         self._members[tuple(args)] = result
+        if self._inline:
+            unit.library.inlined.add(result.fndesc.mangled_name)
         return result.entry_point
 
 
@@ -194,4 +206,13 @@ def jit(function: Any) -> Any:
 
     With NUMBA_DISABLE_JIT=1 the function is returned as it is.
     """
-    return function if numba.config.DISABLE_JIT else _Dispatcher(function)
+    return function if numba.config.DISABLE_JIT else _Dispatcher(function, inline=False)
+
+
+def jit_inline(function: Any) -> Any:
+    """`jit` for a step of the path that every allocation and every freed page takes: it becomes a part of its callers.
+
+    LLVM leaves such functions alone because they are long, counting what is hardly ever done in them. Linux:
+    __always_inline
+    """
+    return function if numba.config.DISABLE_JIT else _Dispatcher(function, inline=True)

@@ -30,7 +30,7 @@ from cma_gym.mm.mmzone import (
     VmEvent,
 )
 from cma_gym.mm.page_alloc import prep_new_page
-from cma_gym.mm.rmap import add_rmap, unlink_sharer, zap_pte
+from cma_gym.mm.rmap import add_rmap, unlink_sharer, zap_pte_range
 from cma_gym.mm.swap import swap_in, swap_slot_of
 from cma_gym.mm.workingset import workingset_refault
 
@@ -170,8 +170,7 @@ def copy_page_range(mem, parent, child, nr):
 def unmap_range(mem, cpu, start, nr):
     """Free a range of virtual pages. Linux: zap_page_range_single()."""
     gather = tlb_gather_mmu(mem, cpu)
-    for vpn in range(start, start + nr):
-        zap_pte(mem, cpu, gather, vpn)
+    zap_pte_range(mem, cpu, gather, start, start + nr)
     tlb_finish_mmu(mem, gather)
 
 

@@ -36,7 +36,7 @@ from cma_gym.mm.pcp import STAT_INTERVAL_NS
 from cma_gym.mm.random import random_below
 from cma_gym.mm.rmqueue import rmqueue_block
 from cma_gym.mm.watermark import setup_per_zone_lowmem_reserve, setup_per_zone_wmarks
-from cma_gym.mm.zonelist import ZONE_CMA, ZONE_MOVABLE, ZONE_NORMAL
+from cma_gym.mm.zonelist import ZONE_CMA, ZONE_MOVABLE, ZONE_NORMAL, build_all_zonelists
 
 DMA32_PAGES = 1 << 20
 """Page frames below 4 GB."""
@@ -243,6 +243,7 @@ def begin_uptime(mem):
 @jit
 def finish_boot(mem, kernel_pages):
     """Everything after the zones are declared."""
+    build_all_zonelists(mem)
     setup_per_zone_wmarks(mem)
     setup_per_zone_lowmem_reserve(mem)
     setup_pagesets(mem)

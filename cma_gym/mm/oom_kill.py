@@ -13,7 +13,7 @@ from cma_gym.mm.jit import jit
 from cma_gym.mm.mmu_gather import expire_gathers, tlb_finish_mmu, tlb_gather_mmu
 from cma_gym.mm.mmzone import NO_TASK, NR_ZONES, Importance, VmEvent, ZoneStat
 from cma_gym.mm.pcp import drain_all_pages
-from cma_gym.mm.rmap import zap_pte
+from cma_gym.mm.rmap import zap_pte_range
 from cma_gym.mm.zonelist import nr_free_cma, nr_free_pages, si_mem_available
 
 DEATH_PENDING_NS = 1_000_000_000
@@ -93,8 +93,7 @@ def exit_mmap(mem, cpu, task):
     if task > 0:
         release_hand(mem, cpu, mem.hand[hand_index(mem, task)])
     gather = tlb_gather_mmu(mem, cpu)
-    for vpn in range(entry.start, entry.start + entry.nr_vpages):
-        zap_pte(mem, cpu, gather, vpn)
+    zap_pte_range(mem, cpu, gather, entry.start, entry.start + entry.nr_vpages)
     tlb_finish_mmu(mem, gather)
     entry.alive = 0
     return gather

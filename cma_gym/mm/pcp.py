@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cma_gym.mm.jit import jit
+from cma_gym.mm.jit import jit, jit_inline
 from cma_gym.mm.list import list_add, list_add_tail, list_del, list_first, list_last
 from cma_gym.mm.mmzone import (
     MIGRATE_CMA,
@@ -93,7 +93,7 @@ def nr_pcp_alloc(mem, zone, pcp, order):
     return max(batch >> order, 2) if batch > 1 else batch
 
 
-@jit
+@jit_inline
 def rmqueue_bulk(mem, zone, pcp, order, kind, migratetype, alloc_flags):
     """Refill a per-CPU list. Linux: rmqueue_bulk()."""
     head = np.int64(pcp.lists[order * NR_PCP_TYPES + kind])
@@ -112,7 +112,7 @@ def rmqueue_bulk(mem, zone, pcp, order, kind, migratetype, alloc_flags):
         pcp.nr += 1 << order
 
 
-@jit
+@jit_inline
 def rmqueue_pcplist(mem, zone, pcp, order, kind, migratetype, alloc_flags):
     """Take a block from a per-CPU list, refilled if empty; NO_PAGE if the zone has none. Linux: rmqueue_pcplist()."""
     head = np.int64(pcp.lists[order * NR_PCP_TYPES + kind])
@@ -174,7 +174,7 @@ def rmqueue_reserve(mem, zone, order, migratetype, alloc_flags):
     return pfn
 
 
-@jit
+@jit_inline
 def rmqueue(mem, zone, cpu, order, migratetype, alloc_flags):
     """Take one block of the zone for this request; NO_PAGE if there is none. Linux: rmqueue(), mm/page_alloc.c."""
     if order > pcp_max_order(mem):
@@ -189,7 +189,7 @@ def rmqueue(mem, zone, cpu, order, migratetype, alloc_flags):
     return pfn
 
 
-@jit
+@jit_inline
 def free_pcp_block(mem, zone, pcp, index):
     """Return the oldest block of a per-CPU list to the buddy lists; its pages, 0 if the list is empty."""
     head = np.int64(pcp.lists[index])
@@ -204,7 +204,7 @@ def free_pcp_block(mem, zone, pcp, index):
     return 1 << order
 
 
-@jit
+@jit_inline
 def free_pcppages_bulk(mem, zone, pcp, count, first_list):
     """Return `count` pages of a CPU to the buddy lists, beginning with the list that was freed into last.
 
@@ -263,7 +263,7 @@ def free_high_orders(pcp, order, batch):
     return order > 0 and before and pcp.free_count >= batch and pcp.nr >= batch
 
 
-@jit
+@jit_inline
 def pcp_overflow(mem, zone, pcp, order, index):
     """After a block was put on list `index`: give back what is too much. Linux: free_unref_page_commit()."""
     batch = np.int64(pcp.batch)
@@ -283,7 +283,7 @@ def pcp_overflow(mem, zone, pcp, order, index):
         zone.below_high = 0
 
 
-@jit
+@jit_inline
 def free_pages(mem, cpu, pfn, order):
     """Free a block. Its pages must not be on any list or be held by anyone.
 

@@ -61,6 +61,13 @@ def zap_pte(mem, cpu, gather, vpn):
 
 
 @jit
+def zap_pte_range(mem, cpu, gather, start, end):
+    """Empty a range of page table entries. Linux: zap_pte_range()."""
+    for vpn in range(start, end):
+        zap_pte(mem, cpu, gather, vpn)
+
+
+@jit
 def remap(mem, old, new):
     """Point everything that maps `old` at `new`. Linux: remove_migration_ptes()."""
     vpn = np.int64(mem.page[old].index)

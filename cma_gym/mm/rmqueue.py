@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cma_gym.mm.jit import jit
+from cma_gym.mm.jit import jit, jit_inline
 from cma_gym.mm.list import list_empty, list_first
 from cma_gym.mm.mmzone import (
     MIGRATE_CMA,
@@ -156,7 +156,7 @@ def rmqueue_regions(mem, zone, order, migratetype, alloc_flags):
     return pfn
 
 
-@jit
+@jit_inline
 def rmqueue_block(mem, zone, order, migratetype, alloc_flags):
     """Take one block from the buddy lists as this kernel does; NO_PAGE if the zone has none. Linux: __rmqueue()."""
     if mem.kernel.contiguitas:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cma_gym.mm.jit import jit
+from cma_gym.mm.jit import jit, jit_inline
 from cma_gym.mm.list import list_empty
 from cma_gym.mm.mmzone import (
     MIGRATE_CMA,
@@ -129,7 +129,7 @@ def has_free_block(mem, zone, order, alloc_flags):
     return False
 
 
-@jit
+@jit_inline
 def watermark_ok_with(mem, zone, order, mark, highest_zoneidx, alloc_flags, free):
     """Whether the zone would stay above `mark` after this request if it had `free` free pages.
 
@@ -162,7 +162,7 @@ def zone_watermark_ok(mem, zone, order, mark, highest_zoneidx, alloc_flags):
     return watermark_ok_with(mem, zone, order, mark, highest_zoneidx, alloc_flags, free)
 
 
-@jit
+@jit_inline
 def zone_has_room(mem, zone, order, highest_zoneidx, alloc_flags):
     """Whether this request may take from the zone; notes when the zone falls below its high watermark.
 

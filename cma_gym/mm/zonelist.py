@@ -5,7 +5,7 @@ Linux: mm/page_alloc.c (get_page_from_freelist()), include/linux/gfp.h (gfp_zone
 
 from __future__ import annotations
 
-from cma_gym.mm.jit import jit
+from cma_gym.mm.jit import jit, jit_inline
 from cma_gym.mm.mmzone import (
     NO_PAGE,
     NR_ZONES,
@@ -30,6 +30,7 @@ ZONE_NORMAL = int(ZoneType.NORMAL)
 ZONE_HIGHMEM = int(ZoneType.HIGHMEM)
 ZONE_MOVABLE = int(ZoneType.MOVABLE)
 ZONE_CMA = int(ZoneType.CMA)
+NORMAL_AND_DMA32 = 1 << ZoneType.NORMAL | 1 << ZoneType.DMA32
 LENDING_LOOK_NS = 4_000_000_000
 """How often a kernel looks whether it is time to lend. Source: mm_tune looks up to 25 times, 4 s apart (FACTS A9.j)."""
 
@@ -124,6 +125,15 @@ def placement_flags(mem, action):
 
 
 @jit
+def build_all_zonelists(mem):
+    """Note which zones have pages, so that a request need not look at the others. Linux: build_all_zonelists()."""
+    mem.node.populated = 0
+    for index in range(NR_ZONES):
+        if mem.zones[index].managed_pages > 0:
+            mem.node.populated |= 1 << index
+
+
+@jit
 def zone_at(highest_zoneidx, step, alloc_flags):
     """The `step`-th zone of the zonelist: downwards from the highest; a ZONE_CMA comes last unless it is preferred."""
     index = highest_zoneidx - step
@@ -146,12 +156,16 @@ def is_fair_depleted(zone):
     return zone.managed_pages > 0 and zone.nr_alloc_batch <= 0
 
 
-@jit
+@jit_inline
 def try_zones(mem, cpu, order, migratetype, highest_zoneidx, alloc_flags, fair):
     """First zone above its watermark that has a block; with `fair`, only zones with allowance left."""
+    populated = mem.node.populated
     for step in range(highest_zoneidx + 1):
-        zone = mem.zones[zone_at(highest_zoneidx, step, alloc_flags)]
-        if zone.managed_pages == 0 or (fair and is_fair_depleted(zone)):
+        index = zone_at(highest_zoneidx, step, alloc_flags)
+        if not populated >> index & 1:
+            continue
+        zone = mem.zones[index]
+        if fair and is_fair_depleted(zone):
             continue
         if not alloc_flags & ALLOC_NO_WATERMARKS:
             if not zone_has_room(mem, zone, order, highest_zoneidx, alloc_flags):
@@ -184,14 +198,12 @@ def try_zones_fairly(mem, cpu, order, migratetype, highest_zoneidx, alloc_flags)
 @jit
 def alloc_flags_nofragment(mem, highest_zoneidx, alloc_flags):
     """Where a lower zone exists to go to, NORMAL rather keeps its pageblocks whole. Linux: alloc_flags_nofragment()."""
-    preferred_normal = mem.zones[ZONE_NORMAL].managed_pages > 0 and mem.zones[ZoneType.DMA32].managed_pages > 0
-    for index in range(ZONE_NORMAL + 1, highest_zoneidx + 1):
-        preferred_normal &= mem.zones[index].managed_pages == 0
-    wanted = preferred_normal and highest_zoneidx >= ZONE_NORMAL and not mem.kernel.old_allocator
+    allowed = mem.node.populated & ((2 << highest_zoneidx) - 1)
+    wanted = allowed == NORMAL_AND_DMA32 and not mem.kernel.old_allocator
     return alloc_flags | ALLOC_NOFRAGMENT if wanted else alloc_flags
 
 
-@jit
+@jit_inline
 def get_page_from_freelist(mem, cpu, order, migratetype, highest_zoneidx, alloc_flags):
     """A block from the first zone that can spare one; NO_PAGE if none. Linux: get_page_from_freelist().
 
