@@ -17,10 +17,8 @@ folder is named by a digest of all sources of the compiled core.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +29,8 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import CPUDispatcher
 from numba.core.sigutils import normalize_signature
-from numba.np import arrayobj
+
+from cma_gym.mm.jit_numba import numba_for_a_unit
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _CORE = ("mm", "machine", "envs")
@@ -73,21 +72,6 @@ class _Library(JITCodeLibrary):
             if not function.is_declaration and not wrapper and "cma_gym" in function.name:
                 function.linkage = "internal"
         super()._optimize_final_module()
-
-
-@contextlib.contextmanager
-def _plain_indices() -> Iterator[None]:
-    """While a unit is compiled: an index is taken as it is. With NUMBA_BOUNDSCHECK=1 a negative one is an error."""
-    usual = arrayobj.fix_integer_index
-
-    def plain(context: Any, builder: Any, idxty: Any, idx: Any, size: Any) -> Any:
-        return context.cast(builder, idx, idxty, types.intp if idxty.signed else types.uintp)
-
-    arrayobj.fix_integer_index = plain
-    try:
-        yield
-    finally:
-        arrayobj.fix_integer_index = usual
 
 
 class _Unit:
@@ -169,7 +153,7 @@ class _Dispatcher(CPUDispatcher):
             library.enable_object_caching()
             unit = _Unit.current = _Unit(library)
             try:
-                with _plain_indices():
+                with numba_for_a_unit():
                     return super().compile(sig)
             finally:
                 _Unit.current = None
