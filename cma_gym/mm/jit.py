@@ -22,15 +22,19 @@ import os
 from pathlib import Path
 from typing import Any
 
+import llvmlite.binding as llvm
 import numba
 from numba import types
 from numba.core import compiler, dispatcher
+from numba.core.caching import FunctionCache
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.errors import NumbaError
 from numba.core.registry import CPUDispatcher
+from numba.core.runtime import rtsys
 from numba.core.sigutils import normalize_signature
 
-from cma_gym.mm.jit_numba import numba_for_a_unit
+from cma_gym.mm.jit_numba import UnitPipeline, numba_for_a_unit
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _CORE = ("mm", "machine", "envs")
@@ -72,6 +76,23 @@ class _Library(JITCodeLibrary):
             if not function.is_declaration and not wrapper and "cma_gym" in function.name:
                 function.linkage = "internal"
         super()._optimize_final_module()
+
+    def serialize_using_object_code(self) -> Any:
+        """For the disk: machine code, and the names in it. Nobody will inline it, so its bitcode would only be read."""
+        self._ensure_finalized()
+        visible = (function for function in self.get_defined_functions() if function.linkage == llvm.Linkage.external)
+        names = "\n".join(f'define void @"{function.name}"() {{ ret void }}' for function in visible)
+        return self.name, "object", (self._get_compiled_object(), llvm.parse_assembly(names).as_bitcode())
+
+
+class _EntryCache(FunctionCache):
+    """Entries on disk. Reading one takes a fraction of what Numba would load before, which compiling needs."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The compiled entry, if there is one."""
+        rtsys.initialize(target_context)
+        with self._guard_against_spurious_io_errors():
+            return self._load_overload(sig, target_context)
 
 
 class _Unit:
@@ -122,11 +143,14 @@ class _Dispatcher(CPUDispatcher):
 
     def __init__(self, py_func: Any) -> None:
         super().__init__(py_func, targetoptions=dict(_OPTIONS))
-        self._compiler = _Compiler(
-            py_func, self.targetdescr, self.targetoptions, self.locals, self._compiler.pipeline_class
-        )
+        self._compiler.__class__ = _Compiler
+        self._compiler.pipeline_class = UnitPipeline
         self._members: dict[Any, Any] = {}
-        self.enable_caching()
+
+    def enable_caching(self) -> None:
+        """Only for what is an entry; most functions never are."""
+        if not isinstance(self._cache, _EntryCache):
+            self._cache = _EntryCache(self.py_func)
 
     @property
     def nopython_signatures(self) -> list[Any]:
@@ -134,7 +158,13 @@ class _Dispatcher(CPUDispatcher):
         return [result.signature for result in (*self._members.values(), *self.overloads.values())]
 
     def get_call_template(self, args: Any, kws: Any) -> Any:
-        """The typing of a call from compiled code."""
+        """The typing of a call from compiled code.
+
+        Raises:
+            NumbaError: the caller is no function of the core; an entry is compiled to be called from Python alone.
+        """
+        if _Unit.current is None:
+            raise NumbaError(f"{self.py_func.__qualname__} is called by a compiled function without the decorator jit")
         args = self._compiler.fold_argument_types(args, kws)[1]
         return super().get_call_template(_canonical(args), {})
 
@@ -149,6 +179,7 @@ class _Dispatcher(CPUDispatcher):
         with global_compiler_lock:
             if _Unit.current is not None:
                 return self._compile_member(_Unit.current, sig)
+            self.enable_caching()
             library = _Library(self.targetctx.codegen(), self.py_func.__qualname__)
             library.enable_object_caching()
             unit = _Unit.current = _Unit(library)

@@ -1,7 +1,7 @@
-"""What is replaced in Numba while a unit is compiled: one thing for the code that comes out, the others for the time.
+"""What is replaced in Numba and left out of it: one thing for the code that comes out, the others for the time.
 
-Each replacement stands only while a unit is compiled (`numba_for_a_unit`), and one whose place does not exist in the
-Numba at hand is left out. None but `_plain_indices` changes what is compiled.
+A replacement stands only while a unit is compiled (`numba_for_a_unit`), and one whose place does not exist in the Numba
+at hand is left out. None but `_plain_indices` changes what is compiled.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import contextlib
 import functools
 import gc
 from collections.abc import Callable, Iterator
+from types import CodeType
 from typing import Any
 
 from numba import types
-from numba.core import base
+from numba.core import base, compiler
 from numba.core.types.functions import BaseFunction
 from numba.np import arrayobj
 
@@ -47,7 +48,7 @@ def _replaced(owner: Any, name: str, make: Callable[[Any], Any]) -> Iterator[Non
 
 @contextlib.contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Compiling makes millions of objects that live as long as the unit; Python would look through them all the time."""
+    """Compiling makes millions of objects that live as long as the unit; Python would look at them again and again."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -85,3 +86,33 @@ def _remembered_calls(usual: Any) -> Any:
         return known[key][0]
 
     return get_call_type
+
+
+_NOT_IN_THE_CORE = {
+    "WithLifting",  # with blocks
+    "RewriteDynamicRaises",  # raise with values
+    "InlineInlinables",  # functions that ask Numba to inline them
+    "FindLiterallyCalls",
+    "LiteralUnroll",
+    "LiteralPropagationSubPipelinePass",
+    "NopythonRewrites",  # arithmetic on whole arrays
+    "AnnotateTypes",  # a listing of the function with all types, for inspect_types()
+    "DumpParforDiagnostics",
+}
+"""Passes of Numba that find nothing to do in the core: what they look for, it does not have."""
+
+_FOR_CLOSURES = {"InlineClosureLikes", "MakeFunctionToJitFunction"}
+
+
+class UnitPipeline(compiler.Compiler):
+    """Numba's compiler without the passes that a function of the core does not need."""
+
+    def define_pipelines(self) -> Any:
+        """Numba's own, but for those passes. What a pass changed it has put in order itself."""
+        has_closures = any(isinstance(const, CodeType) for const in self.state.func_id.code.co_consts)
+        left_out = _NOT_IN_THE_CORE if has_closures else _NOT_IN_THE_CORE | _FOR_CLOSURES
+        pipelines = super().define_pipelines()
+        for pipeline in pipelines:
+            pipeline.passes = [step for step in pipeline.passes if step[0].__name__ not in left_out]
+            pipeline.finalize()
+        return pipelines
