@@ -4,7 +4,8 @@
 again, everything it calls. In a core of some two hundred small functions, called twenty levels deep, the same code
 would be optimised dozens of times. Here a function that is called from Python becomes an *entry*: it and all it calls
 are lowered into one library, which is linked and optimised once (`_Dispatcher`). Measured: 138 s of processor time to
-boot and run a first machine with the plain decorator, 26 s with this one.
+boot and run a first machine with the plain decorator, 26 s with this one. What is typed and lowered for one unit is kept
+for the others (`_Member`): most of booting a machine is also part of running it.
 
 **What only the core sees is the compiler's to shape.** Members of a unit are internal to it, so that LLVM may drop what
 it inlined everywhere, inline what is called once, and choose how arguments are passed. And no index of the core is
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,24 @@ numba.config.reload_config()
 class _Library(JITCodeLibrary):
     """A library of which only the entry's wrapper is called from outside."""
 
+    def _optimize_functions(self, ll_module: Any) -> None:
+        super()._optimize_functions(ll_module)
+        if _Unit.current is not None and _Unit.current.compiling:
+            _Unit.current.compiling[-1].code.append(ll_module.as_bitcode())
+
+    def add_linking_library(self, library: Any) -> None:
+        """Have another library's functions in this one, such as Numba's own `max`."""
+        super().add_linking_library(library)
+        if _Unit.current is not None and _Unit.current.compiling:
+            _Unit.current.compiling[-1].libraries.append(library)
+
+    def link_member(self, member: _Member) -> None:
+        """Have what an earlier unit made of a function in this library."""
+        for library in member.libraries:
+            super().add_linking_library(library)
+        for code in member.code:
+            self._final_module.link_in(llvm.parse_bitcode(code))
+
     def _optimize_final_module(self) -> None:
         for function in self._final_module.functions:
             wrapper = function.name.startswith(("_ZN7cpython", "cfunc."))
@@ -95,14 +115,45 @@ class _EntryCache(FunctionCache):
             return self._load_overload(sig, target_context)
 
 
+@dataclass(eq=False)
+class _Member:
+    """A function of the core for one signature, as other units can have it too: typed, lowered, not yet linked."""
+
+    callees: list[_Member] = field(default_factory=list)
+    libraries: list[Any] = field(default_factory=list)
+    code: list[bytes] = field(default_factory=list)
+    result: Any = None
+
+
 class _Unit:
-    """What is compiled together: one library, and the functions that were lowered into it."""
+    """What is compiled together: one library, and the functions that are in it."""
 
     current: _Unit | None = None
 
-    def __init__(self, library: JITCodeLibrary) -> None:
+    def __init__(self, library: _Library) -> None:
         self.library = library
-        self.members: list[_Dispatcher] = []
+        self.members: set[_Member] = set()
+        self.compiling: list[_Member] = []
+        """Callers and callees, from the one that the entry calls to the one that is being compiled."""
+
+    def compile(self, compiler: _Compiler, args: Any, return_type: Any) -> _Member:
+        """A new member, compiled with all it calls."""
+        member = _Member()
+        self.members.add(member)
+        self.compiling.append(member)
+        try:
+            member.result = compiler.compile(args, return_type)
+        finally:
+            self.compiling.pop()
+        return member
+
+    def add(self, member: _Member) -> None:
+        """Have a member in this unit, with all it calls, in the order in which they were compiled."""
+        if member not in self.members:
+            self.members.add(member)
+            for callee in member.callees:
+                self.add(callee)
+            self.library.link_member(member)
 
 
 class _Compiler(dispatcher._FunctionCompiler):
@@ -113,7 +164,7 @@ class _Compiler(dispatcher._FunctionCompiler):
         assert unit is not None
         flags = compiler.Flags()
         self.targetdescr.options.parse_as_flags(flags, self.targetoptions)
-        if unit.members:
+        if unit.compiling:
             flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
         return compiler.compile_extra(
             self.targetdescr.typing_context,
@@ -145,7 +196,7 @@ class _Dispatcher(CPUDispatcher):
         super().__init__(py_func, targetoptions=dict(_OPTIONS))
         self._compiler.__class__ = _Compiler
         self._compiler.pipeline_class = UnitPipeline
-        self._members: dict[Any, Any] = {}
+        self._members: dict[Any, _Member] = {}
 
     def enable_caching(self) -> None:
         """Only for what is an entry; most functions never are."""
@@ -155,7 +206,8 @@ class _Dispatcher(CPUDispatcher):
     @property
     def nopython_signatures(self) -> list[Any]:
         """Signatures that compiled callers may use, those of the unit being compiled included."""
-        return [result.signature for result in (*self._members.values(), *self.overloads.values())]
+        members = [member.result for member in self._members.values()]
+        return [result.signature for result in (*members, *self.overloads.values())]
 
     def get_call_template(self, args: Any, kws: Any) -> Any:
         """The typing of a call from compiled code.
@@ -172,7 +224,7 @@ class _Dispatcher(CPUDispatcher):
         """Key under which the target context finds the implementation for compiled callers."""
         args = tuple(normalize_signature(sig)[0])
         found = self._members.get(args)
-        return found.entry_point if found is not None else self.overloads[args].entry_point
+        return found.result.entry_point if found is not None else self.overloads[args].entry_point
 
     def compile(self, sig: Any) -> Any:
         """Compile for a signature; as a member if a unit is being compiled, else as an entry with a unit of its own."""
@@ -182,26 +234,28 @@ class _Dispatcher(CPUDispatcher):
             self.enable_caching()
             library = _Library(self.targetctx.codegen(), self.py_func.__qualname__)
             library.enable_object_caching()
-            unit = _Unit.current = _Unit(library)
+            _Unit.current = _Unit(library)
             try:
                 with numba_for_a_unit():
                     return super().compile(sig)
             finally:
                 _Unit.current = None
-                for member in unit.members:
-                    member._members.clear()
 
     def _compile_member(self, unit: _Unit, sig: Any) -> Any:
         args, return_type = normalize_signature(sig)
-        found = self._members.get(tuple(args))
-        if found is not None:
-            return found.entry_point
-        unit.members.append(self)
-        result = self._compiler.compile(args, return_type)
-        result = result._replace(entry_point=(self.py_func, tuple(args)))
-        self.targetctx.insert_user_function(result.entry_point, result.fndesc)
-        self._members[tuple(args)] = result
-        return result.entry_point
+        member = self._members.get(tuple(args))
+        if member is None:
+            member = unit.compile(self._compiler, args, return_type)
+            fndesc = member.result.fndesc
+            fndesc.typemap = fndesc.calltypes = None  # of no use any more, and large
+            member.result = member.result._replace(entry_point=(self.py_func, tuple(args)), library=None)
+            self.targetctx.insert_user_function(member.result.entry_point, fndesc)
+            self._members[tuple(args)] = member
+        else:
+            unit.add(member)
+        if unit.compiling and member not in unit.compiling[-1].callees:
+            unit.compiling[-1].callees.append(member)
+        return member.result.entry_point
 
 
 def jit(function: Any) -> Any:

@@ -62,7 +62,8 @@ def families() -> dict[str, type[Scenario]]:
 
 def _family(name: str) -> type[Scenario] | None:
     """The family of a name; its file is looked for under the same name first, because importing all takes a while."""
-    if name not in _FAMILIES and any(module.name == name for module in pkgutil.iter_modules(cma_gym.workloads.__path__)):
+    files = pkgutil.iter_modules(cma_gym.workloads.__path__)
+    if name not in _FAMILIES and any(module.name == name for module in files):
         importlib.import_module(f"cma_gym.workloads.{name}")
     return _FAMILIES.get(name) or families().get(name)
 
