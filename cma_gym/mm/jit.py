@@ -4,8 +4,10 @@
 again, everything it calls. In a core of some two hundred small functions, called twenty levels deep, the same code
 would be optimised dozens of times. Here a function that is called from Python becomes an *entry*: it and all it calls
 are lowered into one library, which is linked and optimised once (`_Dispatcher`). Measured: 138 s of processor time to
-boot and run a first machine with the plain decorator, 26 s with this one. What is typed and lowered for one unit is kept
-for the others (`_Member`): most of booting a machine is also part of running it.
+boot and run a first machine with the plain decorator, 26 s with this one.
+
+**One lowering for all units.** What is typed and lowered for one unit is kept for the others of the process
+(`_Member`): most of booting a machine is also part of running it.
 
 **What only the core sees is the compiler's to shape.** Members of a unit are internal to it, so that LLVM may drop what
 it inlined everywhere, inline what is called once, and choose how arguments are passed. And no index of the core is
