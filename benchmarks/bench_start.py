@@ -24,6 +24,7 @@ env.step(1)
 def _seconds(cache: str) -> float:
     environment = {**os.environ, "CMA_GYM_CACHE_DIR": cache}
     environment.pop("NUMBA_BOUNDSCHECK", None)
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or Python would compile our modules at each start
     command = [sys.executable, "-c", _FIRST_STEP]
     return wall_seconds(lambda: subprocess.run(command, check=True, cwd=ROOT, env=environment))
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numba
 from numba import types
 
-import cma_gym.mm.jit  # noqa: F401  (sets the cache folder)
+from cma_gym.mm.jit import jit_pointer
 
 _ARRAY = types.Array(types.int64, 1, "C")
 SIGNATURE = types.int64(_ARRAY, _ARRAY)
@@ -26,4 +25,4 @@ def decision(rule: Callable[[Any, Any], int]) -> Any:
     Returns:
         The compiled rule; calling it from Python works too.
     """
-    return numba.njit([SIGNATURE], cache=True, error_model="numpy")(rule)
+    return jit_pointer(rule, SIGNATURE)

@@ -60,6 +60,14 @@ def families() -> dict[str, type[Scenario]]:
     return dict(sorted(_FAMILIES.items()))
 
 
+def _family(name: str) -> type[Scenario] | None:
+    """The family of a name; its file is looked for under the same name first, because importing all takes a while."""
+    files = pkgutil.iter_modules(cma_gym.workloads.__path__)
+    if name not in _FAMILIES and any(module.name == name for module in files):
+        importlib.import_module(f"cma_gym.workloads.{name}")
+    return _FAMILIES.get(name) or families().get(name)
+
+
 def parse(scenario: Mapping[str, Any] | Scenario) -> Scenario:
     """A checked scenario.
 
@@ -73,16 +81,16 @@ def parse(scenario: Mapping[str, Any] | Scenario) -> Scenario:
         return scenario
     if not isinstance(scenario, Mapping):
         raise WorkloadError(f"a scenario is a dict like {{'family': 'phone'}}, not {scenario!r}")
-    known = families()
     if "family" not in scenario:
-        raise WorkloadError(f"the scenario names no family; add one of {', '.join(known)} as 'family'")
+        raise WorkloadError(f"the scenario names no family; add one of {', '.join(families())} as 'family'")
     name = scenario["family"]
-    if not isinstance(name, str) or name not in known:
-        raise WorkloadError(f"there is no workload family {name!r}; {_nearest(str(name), known)}")
+    model = _family(name) if isinstance(name, str) else None
+    if model is None:
+        raise WorkloadError(f"there is no workload family {name!r}; {_nearest(str(name), families())}")
     try:
-        return known[name](**scenario)
+        return model(**scenario)
     except ValidationError as error:
-        raise WorkloadError(f"workload scenario {name!r}: {_sentence(known[name], error.errors()[0])}") from None
+        raise WorkloadError(f"workload scenario {name!r}: {_sentence(model, error.errors()[0])}") from None
     except TypeError:
         raise WorkloadError(f"workload scenario {name!r}: its keys must all be words, got {list(scenario)}") from None
 

@@ -80,7 +80,8 @@ def segments(start: int, nr: int) -> tuple[np.ndarray, np.ndarray]:
 def uneven(rng: np.random.Generator, start: int, nr: int, longest: int) -> tuple[np.ndarray, np.ndarray]:
     """Cut a range into runs of uneven length, at most `longest` pages, at least eight of them where it can be."""
     cuts = max(SEGMENTS // 2, 2 * nr // longest)
-    edges = np.unique(np.concatenate([[0, nr], rng.integers(0, nr, cuts)]))
+    edges = np.sort(np.concatenate([[0, nr], rng.integers(0, nr, cuts)]))
+    edges = edges[np.diff(edges, prepend=-1) > 0]
     return chop(start + edges[:-1], np.diff(edges), longest)
 
 
