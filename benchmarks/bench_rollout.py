@@ -39,6 +39,7 @@ def placements() -> float:
 
 
 @row("rollout_vs_envpool", "", at_least=4)
+@functools.cache
 def rollout_vs_envpool() -> float:
     """The same decisions against steps of EnvPool's CartPole, one thread."""
     phone, theirs = _phone(), cartpole()
@@ -49,6 +50,12 @@ def rollout_vs_envpool() -> float:
 
     ours, steps = alternated(decisions_per_s, theirs.steps_per_s)
     return ours / steps
+
+
+@row("placements_vs_envpool", "")
+def placements_vs_envpool() -> float:
+    """The pages allocated in the same time against those steps."""
+    return rollout_vs_envpool() * _phone().pages / _phone().decisions
 
 
 class _Vector:

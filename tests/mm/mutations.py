@@ -74,7 +74,7 @@ MUTATIONS = (
     Mutation("a release frees every page twice", "cma", "cma_release", "for frame in range(pfn, pfn + nr_pages):",
              "for frame in [*range(pfn, pfn + nr_pages)] * 2:", "life"),
     Mutation("bits of the bitmap are never cleared", "cma", "set_bitmap",
-             "nr_pages, taken)", "nr_pages, True)", "life"),
+             "base_pfn, nr_pages, taken)", "base_pfn, nr_pages, True)", "life"),
     Mutation("buffers are aligned twice as coarsely", "cma", "find_next_zero_area", "align = (1 << align_order) - 1",
              "align = (2 << align_order) - 1", "twin"),
     Mutation("a migrated page leaves one sharer behind", "rmap", "remap", "vpn = np.int64(mem.pte[vpn].next)",
