@@ -199,6 +199,9 @@ def workload_of(source: str, machine: str, seed: int) -> Workload:
 
 # ---- running ---------------------------------------------------------------------------------------------------------
 
+TOGETHER = 8
+"""Most rows that one process takes at a time, so that progress is seen and processes end together."""
+
 
 def run_unit(unit: Unit) -> Row:
     """Run one row from boot to the last event."""
@@ -260,11 +263,39 @@ def run_units(
         The rows, in the order of `units`.
     """
     rows: list[Row | None] = [None] * len(units)
-    with closing(finished(work, units, jobs)) as runs:
-        for index, row in runs:
-            rows[index] = row
-            done(index, row)
+    groups = sharing(units, TOGETHER if jobs > 1 else 1)
+    parts = [[units[index] for index in group] for group in groups]
+    with closing(finished(functools.partial(_run_group, work), parts, jobs)) as runs:
+        for number, found in runs:
+            for index, row in zip(groups[number], found, strict=True):
+                rows[index] = row
+                done(index, row)
     return [row for row in rows if row is not None]
+
+
+def sharing(units: Sequence[Any], most: int) -> list[list[int]]:
+    """Positions of units that follow each other and have one workload, which whoever runs them generates once.
+
+    Args:
+        units: what to run.
+        most: units of a group; the first one is alone, because it has to fill the compiler's cache for all others.
+    """
+    groups: list[list[int]] = []
+    for index, unit in enumerate(units):
+        known = isinstance(unit, Unit) and index > 1 and len(groups[-1]) < most
+        if known and _workload_key(units[index - 1]) == _workload_key(unit):
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+    return groups
+
+
+def _workload_key(unit: Unit) -> tuple[str, str, int]:
+    return unit.source, unit.machine, unit.seed
+
+
+def _run_group(work: Callable[[Any], Row], units: Sequence[Any]) -> list[Row]:
+    return [work(unit) for unit in units]
 
 
 def finished(work: Callable[[Work], Done], units: Sequence[Work], jobs: int) -> Generator[tuple[int, Done], None, None]:

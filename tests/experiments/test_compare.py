@@ -17,7 +17,7 @@ from cma_gym.policies.export import write_table
 from cma_gym.policies.table import DecisionTable
 from cma_gym.workloads.workload import Workload, save
 from experiments.__main__ import main
-from experiments.comparison import Row, Unit
+from experiments.comparison import Row, Unit, sharing
 from experiments.results import read_results, reusable, unit_of, write_results
 
 from small_comparison import SETTINGS, compare_words  # isort: skip - beside this file
@@ -153,3 +153,10 @@ def test_results_keep_every_value(tmp_path: Path) -> None:
     (again,) = read_results(tmp_path / "r.csv")
     assert again["stall_ms"] == 0.1 + 0.2 and math.isnan(again["demand_ms_p50"])
     assert unit_of(again, tmp_path / "r.csv") == unit
+
+
+def test_one_process_takes_the_rows_that_share_a_workload_but_not_the_first_nor_all():
+    units = [Unit(name, name, "w", "{}", "{}", seed) for seed in (0, 1) for name in "abcde"]
+    assert sharing(units, 3) == [[0], [1, 2, 3], [4], [5, 6, 7], [8, 9]]
+    assert sharing(units, 1) == [[index] for index in range(10)]
+    assert sharing([(1, 2), (1, 2), (1, 2)], 3) == [[0], [1], [2]], "what is no Unit names no workload"
