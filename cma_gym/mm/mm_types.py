@@ -359,6 +359,7 @@ metrics = np.dtype(
 )
 """Model: what a user of the machine feels; reported apart from any reward."""
 
+
 def nr_list_heads() -> int:
     """Entries behind the last page that serve as list heads."""
     zones = NR_ZONES * (NR_PAGE_ORDERS * NR_MIGRATETYPES + MAX_NR_CPUS * NR_PCP_LISTS + NR_LRU)
