@@ -301,16 +301,20 @@ def _run_group(work: Callable[[Any], Row], units: Sequence[Any]) -> list[Row]:
 def finished(work: Callable[[Work], Done], units: Sequence[Work], jobs: int) -> Generator[tuple[int, Done], None, None]:
     """Results of `work` on each unit as (position, result), in any order; `jobs`: processes.
 
-    The first one always runs here: it fills the compiler's cache, which the other processes then only read.
+    The first one always runs here: it fills the compiler's cache, which the other processes then only read. They start
+    meanwhile.
     """
-    local = len(units) if jobs <= 1 else 1
-    for index in range(min(local, len(units))):
-        yield index, work(units[index])
-    if local >= len(units):
+    others = min(jobs, len(units) - 1)
+    if jobs <= 1 or others < 1:
+        for index, unit in enumerate(units):
+            yield index, work(unit)
         return
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(jobs, len(units) - 1), mp_context=context, initializer=_follow_parent)
+    pool = ProcessPoolExecutor(others, mp_context=context, initializer=_follow_parent)
     try:
+        for _ in range(others):
+            pool.submit(os.getpid)
+        yield 0, work(units[0])
         waiting: dict[Future[Done], int] = {pool.submit(work, units[i]): i for i in range(1, len(units))}
         while waiting:
             for future in wait(waiting, return_when=FIRST_COMPLETED).done:
