@@ -54,7 +54,7 @@ def provenance() -> dict[str, Any]:
     from cma_gym.mm.jit import core_digest
 
     return {
-        "command": " ".join(["python -m experiments", *sys.argv[1:]]),
+        "command": " ".join([f"python -m {Path(sys.argv[0]).resolve().parent.name}", *sys.argv[1:]]),
         "git_revision": git_revision(),
         "core_digest": core_digest(),
         "versions": versions(),
