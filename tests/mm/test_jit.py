@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 
+import llvmlite.binding as llvm
 import numba
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from numba.core import base, errors
 from numba.core.types.functions import BaseFunction
 from numba.np import arrayobj
 
-from cma_gym.mm.jit import jit
+from cma_gym.mm.jit import jit, jit_inline
 
 pytestmark = pytest.mark.skipif(numba.config.DISABLE_JIT, reason="unjitted: nothing is compiled")
 
@@ -79,3 +80,21 @@ def test_the_core_is_called_by_the_core_or_by_python():
 
     with pytest.raises(errors.NumbaError, match="add_parts is called by a compiled function without the decorator jit"):
         stranger(records())
+
+
+@pytest.mark.parametrize("decorate", [jit, jit_inline])
+def test_what_is_to_be_inlined_is_marked_for_llvm(monkeypatch, decorate):
+    monkeypatch.setattr(type(add_part), "enable_caching", lambda self: None)  # so that it is compiled here
+
+    @decorate
+    def inner(x):
+        return x + 1
+
+    @jit
+    def outer(x):
+        return inner(x)
+
+    assert outer(1) == 2
+    (member,) = inner._members.values()
+    code = "".join(str(llvm.parse_bitcode(code)) for code in member.code)
+    assert ("alwaysinline" in code) is (decorate is jit_inline)
