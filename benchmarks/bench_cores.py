@@ -40,7 +40,7 @@ def _need_two_cores() -> None:
 
 @jit
 def shift_in_registers(value: Any) -> Any:
-    """Work that touches no memory: half a second of xorshift."""
+    """Work that touches no memory, about as long as some rollouts."""
     for _ in range(200_000_000):
         value ^= value << 13
         value ^= value >> 7
