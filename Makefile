@@ -13,7 +13,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(STAMP) ## Import a recording, train, distil, compare with every rule, report (about 5 minutes)
-	@$(BIN)/python -m experiments run $(CONFIG)
+	@$(BIN)/cma-gym run $(CONFIG)
 
 test: $(STAMP) ## Run all tests
 	@$(BIN)/python -m pytest

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.rows import LeftOutError, Row, figure, find_rows
-from experiments import output
-from experiments.config import ConfigError
+from cma_gym.experiments import files, terminal
+from cma_gym.experiments.config import ConfigError
 
 RESULTS = Path(__file__).parent / "results.json"
 
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments, which `python -m experiments bench` shares."""
+    """Declare the arguments."""
     parser.add_argument("--only", metavar="KEYS", help="comma list of rows (all)")
     there = f"benchmarks/{RESULTS.name}"
     parser.add_argument("--json", metavar="FILE", default=str(RESULTS), help=f"where the figures go ({there})")
@@ -42,24 +42,24 @@ def run(args: argparse.Namespace) -> int:
     """Measure the rows asked for."""
     rows = find_rows(args.only)
     measured: list[tuple[Row, float]] = []
-    with output.progress("measuring", len(rows)) as task:
+    with terminal.progress("measuring", len(rows)) as task:
         for row in rows:
             try:
                 measured.append((row, row.measure()))
             except LeftOutError as reason:
-                output.note(f"{row.key}: left out; {reason}")
+                terminal.note(f"{row.key}: left out; {reason}")
             task.advance(1, row.key)
     columns = ["row", "value", "unit", "aim", "met", "what"]
     cells = [[row.key, figure(value), row.unit, row.aim, row.verdict(value), row.what] for row, value in measured]
-    output.table("cma-gym benchmarks", columns, cells, text=(0, 2, 3, 4, 5))
-    from experiments.runs import provenance
+    terminal.table("cma-gym benchmarks", columns, cells, text=(0, 2, 3, 4, 5))
+    from cma_gym.experiments.run_folder import provenance
 
     content = {row.key: value for row, value in measured}
-    output.write_json(args.json, {**content, "provenance": provenance()})
+    files.write_json(args.json, {**content, "provenance": provenance()})
     if args.markdown:
         lines = ["| " + " | ".join(line) + " |" for line in (columns, ["---"] * len(columns), *cells)]
-        output.write_text(args.markdown, "\n".join(lines) + "\n")
-    output.note(f"figures: {args.json}")
+        files.write_text(args.markdown, "\n".join(lines) + "\n")
+    terminal.note(f"figures: {args.json}")
     return 0
 
 

@@ -18,11 +18,11 @@ from benchmarks.rows import LeftOutError, alternated, cpu_seconds, row
 from cma_gym.machine.kernel import KernelConfig
 from cma_gym.machine.machine import boot, new_machines
 from cma_gym.machine.spec import MachineSpec
-from cma_gym.mm.jit import jit
 from cma_gym.mm.mmzone import KIND_ANON, NO_PAGE, MigrateType, ZoneType
 from cma_gym.mm.page_alloc import ALLOC_PLACEMENT, prep_new_page
 from cma_gym.mm.pcp import free_pages
 from cma_gym.mm.slowpath import alloc_pages
+from cma_gym.support.jit import jit
 
 HELD = 32768
 """Pages in use; a power of two."""

@@ -12,8 +12,8 @@ from typing import Any
 
 from benchmarks.phone import Phone
 from benchmarks.rows import LeftOutError, alternated, row, wall_seconds
-from cma_gym.mm.jit import jit
-from experiments.config import ROOT
+from cma_gym.experiments.config import ROOT
+from cma_gym.support.jit import jit
 
 PLAYS = 8
 _COMPARE = (
@@ -79,7 +79,7 @@ def limit() -> float:
 
 
 def _compare_seconds(jobs: int) -> float:
-    command = [sys.executable, "-m", "experiments", *_COMPARE, "--jobs", str(jobs)]
+    command = [sys.executable, "-m", "cma_gym", *_COMPARE, "--jobs", str(jobs)]
     return wall_seconds(lambda: subprocess.run(command, check=True, cwd=ROOT, capture_output=True))
 
 

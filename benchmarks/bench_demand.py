@@ -18,9 +18,9 @@ from cma_gym.machine.step import load, rollout
 from cma_gym.machine.view import NR_VIEW
 from cma_gym.mm.clock import elapse
 from cma_gym.mm.cma import run_demands, start_demand
-from cma_gym.mm.jit import jit
 from cma_gym.mm.mmzone import CONTIG_MIGRATE, CONTIG_SCAN, DemandState, PageKind, VmEvent
 from cma_gym.policies.registry import get_system
+from cma_gym.support.jit import jit
 
 SPEC = MachineSpec(ram_mb=2048, cma_mb=256)
 CHUNK = 8

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.rows import LeftOutError, cpu_seconds, median, row
-from experiments.config import ROOT
+from cma_gym.experiments.config import ROOT
 
 RECORDING = ROOT / "tests" / "data" / "mix_excerpt.ftrace.xz"
 
@@ -15,7 +15,7 @@ RECORDING = ROOT / "tests" / "data" / "mix_excerpt.ftrace.xz"
 @row("import_lines_per_s", "1/s", at_least=400_000)
 def import_lines() -> float:
     """Lines of a recording read into a workload (469,200 lines, plain text)."""
-    from cma_gym.workloads.ftrace import import_trace
+    from cma_gym.recording.importer import import_trace
 
     if not RECORDING.exists():
         raise LeftOutError(f"{RECORDING.name} is only in the source tree; measure there")

@@ -11,8 +11,8 @@ def ppo_vs_null() -> float:
     """PPO (SB3) on 16 machines of 64 MB against PPO on a null environment, steps a second."""
     import torch
 
-    from agents.vec_env import PlacementVecEnv
     from benchmarks.ppo_training import CONFIG, NullVecEnv, Training
+    from cma_gym.agents.network.vec_env import PlacementVecEnv
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -10,7 +10,7 @@ import tempfile
 from typing import NamedTuple
 
 from benchmarks.rows import median, row, wall_seconds
-from experiments.config import ROOT
+from cma_gym.experiments.config import ROOT
 
 _FIRST_STEP = """
 import gymnasium

@@ -13,7 +13,7 @@ from cma_gym.machine.spec import MachineSpec
 from cma_gym.machine.step import load, rollout
 from cma_gym.machine.view import NR_VIEW
 from cma_gym.mm.mmzone import Action, VmEvent
-from cma_gym.policies.table import DecisionTable
+from cma_gym.policies.tables.table import DecisionTable
 from cma_gym.workloads.registry import generate
 
 

@@ -10,9 +10,9 @@ from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
-from agents.ppo import PpoConfig, _make_model
-from agents.vec_env import NOTHING
 from benchmarks.rows import cpu_seconds
+from cma_gym.agents.network.ppo import PpoConfig, _make_model
+from cma_gym.agents.network.vec_env import NOTHING
 
 CONFIG = PpoConfig(num_envs=16, n_steps=256, batch_size=1024, n_epochs=3, learning_rate=1e-3)
 """As `make run` trains (configs/train/quick.yaml)."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.config import ConfigError
+from cma_gym.experiments.config import ConfigError
 
 
 class LeftOutError(Exception):

@@ -15,8 +15,12 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-ROOT = Path(__file__).resolve().parent.parent
-CONFIGS = ROOT / "configs"
+import cma_gym
+
+PACKAGE = Path(cma_gym.__file__).resolve().parent
+ROOT = PACKAGE.parent
+"""The checkout, in a clone."""
+CONFIGS = (PACKAGE / "configs").resolve()
 
 Model = TypeVar("Model", bound=BaseModel)
 

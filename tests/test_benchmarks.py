@@ -8,7 +8,7 @@ import tempfile
 import pytest
 
 from benchmarks.rows import find_rows
-from experiments.config import ROOT
+from cma_gym.experiments.config import ROOT
 
 KEYS = (
     "alloc_free_vs_c rollout_decisions_per_s rollout_vs_envpool vector_env_vs_envpool ppo_vs_null day_seconds "

@@ -14,8 +14,8 @@ import numpy as np
 
 from cma_gym.machine.step import Status, advance, answer, fill_view, load
 from cma_gym.machine.view import NR_VIEW, Scale, View
-from cma_gym.mm.jit import jit
 from cma_gym.mm.mmzone import NR_ACTIONS, Action, VmEvent
+from cma_gym.support.jit import jit
 
 
 class Term(IntEnum):

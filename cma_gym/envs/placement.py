@@ -49,8 +49,8 @@ def render_machine(batch: Batch, i: int, render_mode: str) -> Any:
     """
     if batch.unseeded[i]:
         raise ResetNeeded("there is nothing to see yet: call reset() before render()")
-    from cma_gym.rendering.buddyinfo import machine_text
-    from cma_gym.rendering.pagemap import page_map
+    from cma_gym.envs.buddyinfo import machine_text
+    from cma_gym.envs.pagemap import page_map
 
     return machine_text(batch.mems[i]) if render_mode == "ansi" else page_map(batch.mems[i])
 

@@ -14,7 +14,6 @@ import numpy as np
 
 from cma_gym.machine.kernel import KernelConfig
 from cma_gym.machine.spec import PAGES_PER_MB, MachineSpec
-from cma_gym.mm.jit import jit
 from cma_gym.mm.list import list_add, list_add_tail
 from cma_gym.mm.lru import lruvec_add_folio
 from cma_gym.mm.mm_init import begin_uptime, init_cma, init_heads, init_tables, init_zone, setup_pagesets
@@ -45,6 +44,7 @@ from cma_gym.mm.swap import ZS_OBJECTS
 from cma_gym.mm.watermark import setup_per_zone_lowmem_reserve, setup_per_zone_wmarks
 from cma_gym.mm.writeback import folio_mark_dirty
 from cma_gym.mm.zonelist import build_all_zonelists
+from cma_gym.support.jit import jit
 
 
 class Frame(IntEnum):

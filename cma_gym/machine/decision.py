@@ -7,7 +7,7 @@ from typing import Any
 
 from numba import types
 
-from cma_gym.mm.jit import jit_pointer
+from cma_gym.support.jit import jit_pointer
 
 _ARRAY = types.Array(types.int64, 1, "C")
 SIGNATURE = types.int64(_ARRAY, _ARRAY)

@@ -12,9 +12,9 @@ from cma_gym.machine.result import blame_table, demand_table, held_up, metrics
 from cma_gym.machine.spec import MachineSpec
 from cma_gym.machine.step import Status, load, rollout
 from cma_gym.machine.view import NR_VIEW, NR_VIEW_AND_SUBJECT
-from cma_gym.mm.jit import jit
 from cma_gym.mm.mm_init import declare_layout, finish_boot, init_heads, init_tables
 from cma_gym.mm.mm_types import Shape, machine_array, memory_dtype, nr_list_heads, shape_for
+from cma_gym.support.jit import jit
 
 __all__ = ["Result", "Status", "Stream", "boot", "new_machines", "run"]
 

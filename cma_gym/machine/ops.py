@@ -30,7 +30,6 @@ from cma_gym.mm.filemap import (
     write_file_page,
 )
 from cma_gym.mm.gup import pin_fpage, pin_vpage
-from cma_gym.mm.jit import jit
 from cma_gym.mm.lru import put_page, task_cpu
 from cma_gym.mm.memory import (
     NO_REQUEST,
@@ -64,6 +63,7 @@ from cma_gym.mm.page_alloc import ALLOC_MIN_RESERVE, ALLOC_NON_BLOCK, prep_new_p
 from cma_gym.mm.pcp import free_pages
 from cma_gym.mm.slowpath import alloc_pages
 from cma_gym.mm.zonelist import ZONE_NORMAL, gfp_zone, placement_flags
+from cma_gym.support.jit import jit
 
 RUN_PAGES = 32
 """Pages of one request that one answer covers: a read-ahead window, a fault-around."""

@@ -37,12 +37,12 @@ from cma_gym.machine.view_fill import write_subject, write_view
 from cma_gym.mm.clock import due, elapse
 from cma_gym.mm.cma import NEVER_NS, run_demands
 from cma_gym.mm.hands import begin_operation, end_operation, note_lag
-from cma_gym.mm.jit import jit
 from cma_gym.mm.kcompactd import kcompactd_run
 from cma_gym.mm.mmzone import NO_TASK, REQUEST_ZSMALLOC, DemandState, VmEvent
 from cma_gym.mm.oom_kill import oom_reap
 from cma_gym.mm.vmscan import kswapd_run
 from cma_gym.mm.writeback import flusher_run
+from cma_gym.support.jit import jit
 
 
 class Status(IntEnum):

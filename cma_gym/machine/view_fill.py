@@ -6,11 +6,11 @@ import numpy as np
 
 from cma_gym.machine.events import Op, TouchFlag
 from cma_gym.machine.view import FILE_PAGES, Subject, View
-from cma_gym.mm.jit import jit
 from cma_gym.mm.memory import fault_request
 from cma_gym.mm.mmzone import NO_PAGE, NR_ZONES, REQUEST_ZSMALLOC, WMARK_HIGH, WMARK_LOW, PageKind, ZoneStat
 from cma_gym.mm.workingset import NS_PER_SECOND
 from cma_gym.mm.zonelist import nr_free_cma
+from cma_gym.support.jit import jit
 
 NS_PER_MS = 1_000_000
 NEVER_MS = 1 << 20

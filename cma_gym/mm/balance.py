@@ -10,7 +10,6 @@ from __future__ import annotations
 import numpy as np
 
 from cma_gym.mm.compaction import isolate_migratepages_block, prepare_target
-from cma_gym.mm.jit import jit
 from cma_gym.mm.migrate import move_folio, putback_folio
 from cma_gym.mm.mmzone import (
     COMPACT_CLUSTER_MAX,
@@ -24,6 +23,7 @@ from cma_gym.mm.mmzone import (
 )
 from cma_gym.mm.page_alloc import get_pageblock_migratetype, rmqueue_smallest
 from cma_gym.mm.watermark import wmark_pages
+from cma_gym.support.jit import jit
 
 BALANCE_CLUSTERS = 4
 """Clusters of 32 pages that one call moves. Assumption: about what kswapd reclaims in one round at low priority."""

@@ -6,7 +6,7 @@ Model: a word is an i8 of which 32 bits are used, so that no bit is the sign.
 
 from __future__ import annotations
 
-from cma_gym.mm.jit import jit
+from cma_gym.support.jit import jit
 
 WORD_SHIFT = 5
 BITS_PER_WORD = 1 << WORD_SHIFT

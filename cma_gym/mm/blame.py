@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from cma_gym.mm.jit import jit
 from cma_gym.mm.mmzone import (
     BLAME_LOG,
     BLAMES_PER_ATTEMPT,
@@ -19,6 +18,7 @@ from cma_gym.mm.mmzone import (
     NR_PAGE_KINDS,
     TICK_SHIFT,
 )
+from cma_gym.support.jit import jit
 
 UNKNOWN = -1
 NS_PER_MS = 1_000_000

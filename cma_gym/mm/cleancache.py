@@ -15,7 +15,6 @@ from __future__ import annotations
 import numpy as np
 
 from cma_gym.mm.clock import charge
-from cma_gym.mm.jit import jit
 from cma_gym.mm.list import list_add, list_del, list_last
 from cma_gym.mm.mmzone import (
     CLEAN_ENTRY,
@@ -35,6 +34,7 @@ from cma_gym.mm.page_alloc import (
     prep_new_page,
     rmqueue_smallest,
 )
+from cma_gym.support.jit import jit
 
 COPY_AGE = -1
 """From here downwards, the age of a swap slot names a copy of its page in the area (COPY_AGE - pfn)."""

@@ -8,12 +8,12 @@ allocation has a clock of its own there (`contig.ready_ns`).
 from __future__ import annotations
 
 from cma_gym.mm.hands import expire_hands, run_queue
-from cma_gym.mm.jit import jit
 from cma_gym.mm.mmu_gather import expire_gathers
 from cma_gym.mm.page_ref import expire_references
 from cma_gym.mm.pcp import vmstat_update
 from cma_gym.mm.writeback import end_writebacks
 from cma_gym.mm.zonelist import nr_free_cma, nr_free_pages
+from cma_gym.support.jit import jit
 
 KSWAPD_BUDGET_MAX_NS = 50_000_000
 """kswapd cannot save up more than this; a sleeping thread does no work afterwards."""

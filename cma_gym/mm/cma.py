@@ -13,7 +13,6 @@ from cma_gym.mm.bitmap import NO_BIT, bitmap_fill, find_last_bit, find_next_bit
 from cma_gym.mm.blame import note_blame, share_delay
 from cma_gym.mm.clock import elapse
 from cma_gym.mm.contig_alloc import begin_contig, contig_step
-from cma_gym.mm.jit import jit, jit_inline
 from cma_gym.mm.mmzone import (
     CONTIG_DONE,
     CONTIG_IDLE,
@@ -38,6 +37,7 @@ from cma_gym.mm.pcp import free_pages
 from cma_gym.mm.vmscan import try_to_free_pages, wakeup_kswapd
 from cma_gym.mm.writeback import sync_device
 from cma_gym.mm.zonelist import ZONE_MOVABLE, nr_free_cma, nr_free_pages
+from cma_gym.support.jit import jit, jit_inline
 
 NEVER_NS = 1 << 62
 DEMAND_CPU = 0

@@ -10,7 +10,6 @@ from __future__ import annotations
 import numpy as np
 
 from cma_gym.mm.clock import charge
-from cma_gym.mm.jit import jit
 from cma_gym.mm.list import list_empty
 from cma_gym.mm.lru import lru_add_drain_cpu
 from cma_gym.mm.migrate import isolate_folio, move_folio, putback_folio, refusal
@@ -41,6 +40,7 @@ from cma_gym.mm.page_alloc import (
 )
 from cma_gym.mm.pcp import drain_pages_zone
 from cma_gym.mm.watermark import watermark_ok_with, wmark_pages
+from cma_gym.support.jit import jit
 
 COMPACT_MAX_DEFER_SHIFT = 6
 EXTFRAG_THRESHOLD = 500

@@ -13,7 +13,6 @@ from cma_gym.mm.blame import note_blame
 from cma_gym.mm.cleancache import cleancache_drop_range
 from cma_gym.mm.clock import charge
 from cma_gym.mm.hands import lock_end_ns
-from cma_gym.mm.jit import jit
 from cma_gym.mm.lru import is_orphan, lru_add_drain_all
 from cma_gym.mm.migrate import isolate_folio, move_folio, putback_folio, refusal
 from cma_gym.mm.mmzone import (
@@ -54,6 +53,7 @@ from cma_gym.mm.pcp import drain_all_pages, free_pages
 from cma_gym.mm.shrink import reclaim_clean_page
 from cma_gym.mm.slowpath import alloc_pages
 from cma_gym.mm.zonelist import ZONE_CMA, ZONE_MOVABLE
+from cma_gym.support.jit import jit
 
 ENOMEM = -12
 MIGRATE_TRIES = 5

@@ -12,7 +12,6 @@ import numpy as np
 from cma_gym.mm.balance import move_cluster_into
 from cma_gym.mm.clock import charge
 from cma_gym.mm.compaction import isolate_migratepages_block
-from cma_gym.mm.jit import jit
 from cma_gym.mm.list import list_empty
 from cma_gym.mm.lru import lru_add_drain_all
 from cma_gym.mm.mmzone import (
@@ -27,6 +26,7 @@ from cma_gym.mm.mmzone import (
 from cma_gym.mm.pcp import drain_pages_zone
 from cma_gym.mm.rmqueue import grow_unmovable_region
 from cma_gym.mm.watermark import wmark_pages, zone_watermark_ok
+from cma_gym.support.jit import jit
 
 
 @jit

@@ -10,7 +10,6 @@ import numpy as np
 from cma_gym.mm.cleancache import cleancache_get, cleancache_invalidate
 from cma_gym.mm.clock import charge, elapse
 from cma_gym.mm.hands import hold_operation, hold_page
-from cma_gym.mm.jit import jit
 from cma_gym.mm.lru import bh_lru_install, folio_add_lru, mark_page_accessed, put_page, task_cpu
 from cma_gym.mm.mmzone import (
     FOLIO_BATCH_SIZE,
@@ -41,6 +40,7 @@ from cma_gym.mm.writeback import (
     start_writeback,
     write_oldest,
 )
+from cma_gym.support.jit import jit
 
 
 @jit

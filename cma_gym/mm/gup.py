@@ -8,13 +8,13 @@ from __future__ import annotations
 import numpy as np
 
 from cma_gym.mm.contig_alloc import migrate_one
-from cma_gym.mm.jit import jit
 from cma_gym.mm.lru import lru_add_drain_all
 from cma_gym.mm.migrate import isolate_folio, putback_folio, wait_on_folio
 from cma_gym.mm.mmzone import HOLDER_NONE, MIGRATE_CMA, PageFlag, VmEvent
 from cma_gym.mm.page_alloc import get_pageblock_migratetype
 from cma_gym.mm.page_ref import get_page
 from cma_gym.mm.zonelist import ZONE_CMA
+from cma_gym.support.jit import jit
 
 LONGTERM_TRIES = 16
 """A target from the movable per-CPU list may lie in CMA again (kernel fact 8); Linux loops without a bound."""

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from cma_gym.mm.jit import jit
 from cma_gym.mm.lru import is_orphan, lruvec_add_folio, put_page
 from cma_gym.mm.mmzone import HOLDER_NONE, HOLDER_PAGE_LOCK, HOLDER_RECLAIM, NR_HANDS, PageFlag
+from cma_gym.support.jit import jit
 
 NEVER_NS = 1 << 62
 KSWAPD_HAND = 0

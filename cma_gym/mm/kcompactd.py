@@ -21,10 +21,10 @@ from cma_gym.mm.compaction import (
     reset_isolation_suitable,
     suitable_migration_source,
 )
-from cma_gym.mm.jit import jit
 from cma_gym.mm.mmzone import MIGRATE_MOVABLE, MIGRATE_UNMOVABLE, NR_PAGE_ORDERS, NR_ZONES, WMARK_MIN, VmEvent, ZoneStat
 from cma_gym.mm.pcp import drain_pages_zone
 from cma_gym.mm.watermark import wmark_pages, zone_watermark_ok
+from cma_gym.support.jit import jit
 
 FRAG_CHECK_INTERVAL_NS = 500_000_000
 """Linux: HPAGE_FRAG_CHECK_INTERVAL_MSEC."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cma_gym.mm.jit import jit
+from cma_gym.support.jit import jit
 
 
 @jit

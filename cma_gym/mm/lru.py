@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from cma_gym.mm.jit import jit
 from cma_gym.mm.list import list_add, list_add_tail, list_del
 from cma_gym.mm.mmzone import (
     BH_LRU_SIZE,
@@ -22,6 +21,7 @@ from cma_gym.mm.mmzone import (
     ZoneStat,
 )
 from cma_gym.mm.pcp import free_pages
+from cma_gym.support.jit import jit
 
 
 @jit

@@ -9,7 +9,6 @@ import numpy as np
 
 from cma_gym.mm.clock import charge, elapse
 from cma_gym.mm.hands import hold_operation, hold_page
-from cma_gym.mm.jit import jit
 from cma_gym.mm.lru import folio_add_lru, lruvec_add_folio, lruvec_del_folio
 from cma_gym.mm.mmu_gather import tlb_finish_mmu, tlb_gather_mmu
 from cma_gym.mm.mmzone import (
@@ -33,6 +32,7 @@ from cma_gym.mm.page_alloc import prep_new_page
 from cma_gym.mm.rmap import add_rmap, unlink_sharer, zap_pte_range
 from cma_gym.mm.swap import swap_in, swap_slot_of
 from cma_gym.mm.workingset import workingset_refault
+from cma_gym.support.jit import jit
 
 NO_REQUEST = -1
 FORK_BATCH = 32

@@ -9,7 +9,6 @@ import numpy as np
 
 from cma_gym.mm.clock import charge, elapse
 from cma_gym.mm.hands import lock_end_ns
-from cma_gym.mm.jit import jit
 from cma_gym.mm.list import list_add, list_del, list_empty
 from cma_gym.mm.lru import folio_add_lru, lruvec_add_folio, lruvec_del_folio
 from cma_gym.mm.mmzone import (
@@ -30,6 +29,7 @@ from cma_gym.mm.page_alloc import set_page_kind
 from cma_gym.mm.pcp import free_pages
 from cma_gym.mm.rmap import remap
 from cma_gym.mm.writeback import end_oldest_writeback
+from cma_gym.support.jit import jit
 
 
 @jit

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from cma_gym.mm.jit import jit
 from cma_gym.mm.list import list_init
 from cma_gym.mm.mmzone import (
     KIND_FREE,
@@ -37,6 +36,7 @@ from cma_gym.mm.random import random_below
 from cma_gym.mm.rmqueue import rmqueue_block
 from cma_gym.mm.watermark import setup_per_zone_lowmem_reserve, setup_per_zone_wmarks
 from cma_gym.mm.zonelist import ZONE_CMA, ZONE_MOVABLE, ZONE_NORMAL, build_all_zonelists
+from cma_gym.support.jit import jit
 
 DMA32_PAGES = 1 << 20
 """Page frames below 4 GB."""

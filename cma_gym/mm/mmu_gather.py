@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from cma_gym.mm.hands import NEVER_NS, stretched
-from cma_gym.mm.jit import jit
 from cma_gym.mm.lru import lruvec_del_folio, put_page
 from cma_gym.mm.mmzone import HOLDER_FORK_EXIT, HOLDER_NONE, NO_ENTRY, NO_PAGE, NR_GATHERS, Cost, PageFlag
+from cma_gym.support.jit import jit
 
 MAX_GATHER_PAGES = 19 * 509
 """Pages one gather can hold. Linux: MAX_GATHER_BATCH_COUNT batches of MAX_GATHER_BATCH, include/asm-generic/tlb.h."""

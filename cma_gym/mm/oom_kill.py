@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from cma_gym.mm.clock import elapse
 from cma_gym.mm.hands import NEVER_NS, hand_index, release_hand
-from cma_gym.mm.jit import jit
 from cma_gym.mm.mmu_gather import expire_gathers, tlb_finish_mmu, tlb_gather_mmu
 from cma_gym.mm.mmzone import NO_TASK, NR_ZONES, Importance, VmEvent, ZoneStat
 from cma_gym.mm.pcp import drain_all_pages
 from cma_gym.mm.rmap import zap_pte_range
 from cma_gym.mm.zonelist import nr_free_cma, nr_free_pages, si_mem_available
+from cma_gym.support.jit import jit
 
 DEATH_PENDING_NS = 1_000_000_000
 """Linux: lowmem_deathpending_timeout, HZ."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from cma_gym.mm.jit import jit
 from cma_gym.mm.list import list_add, list_add_tail, list_del, list_empty, list_first
 from cma_gym.mm.mmzone import (
     KIND_FREE,
@@ -25,6 +24,7 @@ from cma_gym.mm.mmzone import (
     VmEvent,
     ZoneStat,
 )
+from cma_gym.support.jit import jit
 
 # Bits of alloc_flags. Linux: mm/internal.h; the two lowest bits are the index of the watermark to test.
 ALLOC_WMARK_MASK = 3

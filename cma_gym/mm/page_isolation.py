@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from cma_gym.mm.jit import jit
 from cma_gym.mm.mmzone import MIGRATE_ISOLATE, NO_PAGE, NR_PAGE_ORDERS, PageFlag
 from cma_gym.mm.page_alloc import (
     del_page_from_free_list,
@@ -16,6 +15,7 @@ from cma_gym.mm.page_alloc import (
     move_freepages_block,
     set_pageblock_migratetype,
 )
+from cma_gym.support.jit import jit
 
 EBUSY = -16
 

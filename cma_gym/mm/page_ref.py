@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from cma_gym.mm.jit import jit
 from cma_gym.mm.lru import is_orphan, put_page
 from cma_gym.mm.mmzone import PINCOUNT_MAX, PageKind, VmEvent
+from cma_gym.support.jit import jit
 
 
 @jit

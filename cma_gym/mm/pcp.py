@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from cma_gym.mm.jit import jit, jit_inline
 from cma_gym.mm.list import list_add, list_add_tail, list_del, list_first, list_last
 from cma_gym.mm.mmzone import (
     MIGRATE_CMA,
@@ -42,6 +41,7 @@ from cma_gym.mm.page_alloc import (
 )
 from cma_gym.mm.rmqueue import rmqueue_block
 from cma_gym.mm.watermark import wmark_pages, zone_watermark_ok
+from cma_gym.support.jit import jit, jit_inline
 
 PCP_CMA = 3
 """Index of the per-CPU list for CMA pages, where there is one."""

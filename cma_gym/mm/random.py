@@ -6,7 +6,7 @@ and not.
 
 from __future__ import annotations
 
-from cma_gym.mm.jit import jit
+from cma_gym.support.jit import jit
 
 _MASK = 0xFFFFFFFF
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from cma_gym.mm.jit import jit
 from cma_gym.mm.mmu_gather import tlb_remove_page
 from cma_gym.mm.mmzone import NO_ENTRY, NO_PAGE, PageFlag
 from cma_gym.mm.swap import is_swap_entry, swap_free, swap_slot_of
+from cma_gym.support.jit import jit
 
 
 @jit

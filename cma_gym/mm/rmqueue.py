@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from cma_gym.mm.jit import jit, jit_inline
 from cma_gym.mm.list import list_empty, list_first
 from cma_gym.mm.mmzone import (
     MIGRATE_CMA,
@@ -36,6 +35,7 @@ from cma_gym.mm.page_alloc import (
     rmqueue_buddy,
     rmqueue_smallest,
 )
+from cma_gym.support.jit import jit, jit_inline
 
 
 @jit

@@ -10,7 +10,6 @@ import numpy as np
 from cma_gym.mm.cleancache import cleancache_put
 from cma_gym.mm.clock import charge
 from cma_gym.mm.hands import drop_from_hand, release_hand, take_in_hand
-from cma_gym.mm.jit import jit
 from cma_gym.mm.list import list_add, list_del, list_last
 from cma_gym.mm.lru import folio_activate, is_anon_lru, is_orphan, lruvec_add_folio, lruvec_del_folio, put_page
 from cma_gym.mm.mmzone import (
@@ -30,6 +29,7 @@ from cma_gym.mm.page_alloc import get_pageblock_migratetype
 from cma_gym.mm.swap import swap_congested, swap_out
 from cma_gym.mm.workingset import lru_note_cost, note_scan, workingset_eviction
 from cma_gym.mm.writeback import start_writeback
+from cma_gym.support.jit import jit
 
 # What became of a page that reclaim looked at. Linux: enum folio_references and the labels of shrink_folio_list().
 RECLAIMED = 0

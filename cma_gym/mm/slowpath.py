@@ -19,7 +19,6 @@ from cma_gym.mm.compaction import (
     try_to_compact_pages,
 )
 from cma_gym.mm.contiguitas import make_unmovable_room
-from cma_gym.mm.jit import jit
 from cma_gym.mm.list import list_empty, list_first
 from cma_gym.mm.mmzone import (
     MAX_RECLAIM_RETRIES,
@@ -57,6 +56,7 @@ from cma_gym.mm.swap import swap_wait_ns
 from cma_gym.mm.vmscan import kswapd_run, try_to_free_pages, wakeup_kswapd
 from cma_gym.mm.watermark import watermark_ok_with, wmark_pages
 from cma_gym.mm.zonelist import get_page_from_freelist
+from cma_gym.support.jit import jit
 
 
 @jit

@@ -11,7 +11,6 @@ import numpy as np
 
 from cma_gym.mm.cleancache import frontswap_invalidate, frontswap_load, frontswap_store
 from cma_gym.mm.clock import charge
-from cma_gym.mm.jit import jit
 from cma_gym.mm.list import list_add, list_del, list_first
 from cma_gym.mm.mmzone import (
     FILE_OWNER,
@@ -33,6 +32,7 @@ from cma_gym.mm.page_alloc import ALLOC_NO_WATERMARKS, prep_new_page
 from cma_gym.mm.pcp import free_pages
 from cma_gym.mm.writeback import submit_write
 from cma_gym.mm.zonelist import ZONE_HIGHMEM, get_page_from_freelist, gfp_zone, placement_flags
+from cma_gym.support.jit import jit
 
 ZS_OBJECTS = (8, 4, 3, 2, 1)
 """Objects of each size class that fit a page."""

@@ -15,7 +15,6 @@ from cma_gym.mm.hands import (
     release_hand,
     run_queue,
 )
-from cma_gym.mm.jit import jit
 from cma_gym.mm.kcompactd import kswapd_has_slept
 from cma_gym.mm.lru import lru_add_drain_cpu
 from cma_gym.mm.mmzone import (
@@ -35,6 +34,7 @@ from cma_gym.mm.shrink import isolate_lru_folios, note_cluster, shrink_active_li
 from cma_gym.mm.swap import swap_congested
 from cma_gym.mm.watermark import int_sqrt, pgdat_balanced, zone_balanced
 from cma_gym.mm.zonelist import ZONE_NORMAL
+from cma_gym.support.jit import jit
 
 KSWAPD_CPU = 0
 """Model: kswapd runs on CPU 0."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from cma_gym.mm.jit import jit, jit_inline
 from cma_gym.mm.list import list_empty
 from cma_gym.mm.mmzone import (
     MIGRATE_CMA,
@@ -29,6 +28,7 @@ from cma_gym.mm.page_alloc import (
     ALLOC_RESERVES,
     ALLOC_WMARK_MASK,
 )
+from cma_gym.support.jit import jit, jit_inline
 
 WATERMARK_SCALE = 10
 """Linux: watermark_scale_factor, in 1/10000 of the zone."""

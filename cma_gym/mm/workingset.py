@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from cma_gym.mm.jit import jit
 from cma_gym.mm.lru import folio_activate, is_anon_lru, lruvec_index
 from cma_gym.mm.mmzone import SHADOW_MASK, SWAP_CLUSTER_MAX, Lru, PageFlag, VmEvent
+from cma_gym.support.jit import jit
 
 NS_PER_SECOND = 1_000_000_000
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from cma_gym.mm.jit import jit
 from cma_gym.mm.lru import is_orphan, put_page
 from cma_gym.mm.mmzone import INFLIGHT, Cost, PageFlag, PageKind, VmEvent, ZoneStat, ZoneType
+from cma_gym.support.jit import jit
 
 FLUSH_INTERVAL_NS = 5_000_000_000
 """Linux: dirty_writeback_interval, 5 s."""

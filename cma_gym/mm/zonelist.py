@@ -5,7 +5,6 @@ Linux: mm/page_alloc.c (get_page_from_freelist()), include/linux/gfp.h (gfp_zone
 
 from __future__ import annotations
 
-from cma_gym.mm.jit import jit, jit_inline
 from cma_gym.mm.mmzone import (
     NO_PAGE,
     NR_ZONES,
@@ -25,6 +24,7 @@ from cma_gym.mm.page_alloc import (
 )
 from cma_gym.mm.pcp import rmqueue
 from cma_gym.mm.watermark import zone_has_room
+from cma_gym.support.jit import jit, jit_inline
 
 ZONE_NORMAL = int(ZoneType.NORMAL)
 ZONE_HIGHMEM = int(ZoneType.HIGHMEM)

@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import importlib
 import inspect
 import os
-import pkgutil
 import re
 import sys
 from collections.abc import Callable, Iterable
@@ -29,12 +27,13 @@ from numba.core.errors import NumbaError
 from numba.extending import is_jitted
 from pydantic import ValidationError
 
-import cma_gym.policies
+import cma_gym.policies.systems
 from cma_gym.machine.decision import decision
 from cma_gym.machine.kernel import KernelConfig
 from cma_gym.machine.machine import Result, Stream, run
 from cma_gym.machine.spec import MachineSpec
-from cma_gym.mm import jit  # noqa: F401  (names the compiler's cache folder before a rule is compiled)
+from cma_gym.support import jit  # noqa: F401  (names the compiler's cache folder before a rule is compiled)
+from cma_gym.support.packages import modules_of
 
 Integers = np.ndarray
 """What a rule is given: int64[NR_VIEW] (see `cma_gym.machine.view`), and int64[any] for its constants."""
@@ -162,8 +161,7 @@ def system(
 
 def systems() -> dict[str, System]:
     """All systems by name, in alphabetical order: those of this package, and those loaded from files."""
-    for module in pkgutil.iter_modules(cma_gym.policies.__path__):
-        importlib.import_module(f"cma_gym.policies.{module.name}")
+    modules_of(cma_gym.policies.systems)
     return dict(sorted(_SYSTEMS.items()))
 
 

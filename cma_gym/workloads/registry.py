@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import pkgutil
+import importlib.util
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin
@@ -24,8 +24,9 @@ from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-import cma_gym.workloads
+import cma_gym.workloads.families
 from cma_gym.machine.spec import MachineSpec
+from cma_gym.support.packages import modules_of
 from cma_gym.workloads.scenario import Scenario
 from cma_gym.workloads.workload import Workload, WorkloadError
 
@@ -54,17 +55,15 @@ def family(name: str) -> Callable[[_Family], _Family]:
 
 def families() -> dict[str, type[Scenario]]:
     """All families by name, in alphabetical order."""
-    for module in pkgutil.iter_modules(cma_gym.workloads.__path__):
-        if not module.ispkg:
-            importlib.import_module(f"cma_gym.workloads.{module.name}")
+    modules_of(cma_gym.workloads.families)
     return dict(sorted(_FAMILIES.items()))
 
 
 def _family(name: str) -> type[Scenario] | None:
     """The family of a name; its file is looked for under the same name first, because importing all takes a while."""
-    files = pkgutil.iter_modules(cma_gym.workloads.__path__)
-    if name not in _FAMILIES and any(module.name == name for module in files):
-        importlib.import_module(f"cma_gym.workloads.{name}")
+    where = f"cma_gym.workloads.families.{name}"
+    if name not in _FAMILIES and _NAME.fullmatch(name) and importlib.util.find_spec(where):
+        importlib.import_module(where)
     return _FAMILIES.get(name) or families().get(name)
 
 

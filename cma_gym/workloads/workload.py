@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import zipfile
 import zlib
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +14,7 @@ import numpy as np
 from cma_gym.machine.boot_state import StartState, start_page_dtype, start_slot_dtype, start_zone_dtype
 from cma_gym.machine.events import KALLOC_ORDER_MASK, KALLOC_ORDER_SHIFT, NR_OPS, PIN_HOLDER_SHIFT, Op, event_dtype
 from cma_gym.mm.mmzone import NR_HOLDERS, NR_PAGE_ORDERS, NR_PIECES, Importance
+from cma_gym.support.files import whole_file
 
 FORMAT = "cma-gym-workload-2"
 _READABLE = (FORMAT, "cma-gym-workload-1")
@@ -109,8 +108,6 @@ class Workload:
 
 def save(workload: Workload, path: str | os.PathLike[str]) -> None:
     """Write a workload, completely or not at all."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
     header = {
         "format": FORMAT,
         "name": workload.name,
@@ -121,16 +118,8 @@ def save(workload: Workload, path: str | os.PathLike[str]) -> None:
         "start": None if workload.start is None else workload.start.numbers(),
     }
     arrays = {} if workload.start is None else {f"start_{name}": getattr(workload.start, name) for name in _START}
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as out:
-            text = np.array(json.dumps(header, sort_keys=True))
-            np.savez_compressed(out, events=workload.events, header=text, **arrays)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with whole_file(path, "wb") as out:
+        np.savez_compressed(out, events=workload.events, header=np.array(json.dumps(header, sort_keys=True)), **arrays)
 
 
 def load(path: str | os.PathLike[str]) -> Workload:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from real_machines import real_batch
-from toy_batch import ToyBatch
+
+from tests.agents.network.toy_batch import ToyBatch
+from tests.agents.real_machines import real_batch
 
 
 @pytest.fixture(params=["toy", "real"])

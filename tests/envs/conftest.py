@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_machine import MACHINE, hand_made
 
 from cma_gym.workloads.workload import save
+from tests.envs.small_machine import MACHINE, hand_made
 
 
 @pytest.fixture(scope="session")

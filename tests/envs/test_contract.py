@@ -83,9 +83,10 @@ def use_defaults(name: str) -> None:
 @pytest.mark.parametrize("name", IDS)
 def test_the_defaults_work(name: str) -> None:
     """In a process that compiles nothing: a minute of compilation for a machine of 512 MB would be for this alone."""
-    script = "import sys; sys.path[:0] = sys.argv[2:]; import test_contract; test_contract.use_defaults(sys.argv[1])"
-    command = [sys.executable, "-c", script, name, str(ROOT), str(Path(__file__).parent)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "NUMBA_DISABLE_JIT": "1"})
+    script = "import sys; from tests.envs import test_contract; test_contract.use_defaults(sys.argv[1])"
+    command = [sys.executable, "-c", script, name]
+    environ = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environ)
     assert done.returncode == 0, done.stderr
 
 
@@ -100,13 +101,12 @@ def test_two_instances_say_the_same(name: str, small: dict[str, Any]) -> None:
 def digest_elsewhere(name: str, kwargs: dict[str, Any], seed: int, steps: int, **environ: str) -> str:
     """The same in a process of its own."""
     script = (
-        "import sys, json; sys.path[:0] = json.loads(sys.argv[2]); import gymnasium as gym, cma_gym;"
-        "from test_contract import digest; name, kwargs, seed, steps = json.loads(sys.argv[1]);"
+        "import sys, json; import gymnasium as gym, cma_gym;"
+        "from tests.envs.test_contract import digest; name, kwargs, seed, steps = json.loads(sys.argv[1]);"
         "print(digest(gym.make(name, **kwargs), seed, steps))"
     )
-    paths = json.dumps([str(ROOT), str(Path(__file__).parent)])
-    command = [sys.executable, "-c", script, json.dumps([name, kwargs, seed, steps]), paths]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **environ})
+    command = [sys.executable, "-c", script, json.dumps([name, kwargs, seed, steps])]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env={**os.environ, **environ})
     return done.stdout.strip()
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from small_machine import MACHINE, hand_made
 
 import cma_gym  # noqa: F401  registers the environments
 from cma_gym.envs.batch import make_batch
@@ -18,6 +17,7 @@ from cma_gym.machine.machine import run
 from cma_gym.machine.spec import MachineSpec
 from cma_gym.workloads.registry import families, generate
 from cma_gym.workloads.workload import WorkloadError
+from tests.envs.small_machine import MACHINE, hand_made
 
 NAME = "cma_gym/Placement-v0"
 

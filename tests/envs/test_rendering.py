@@ -9,12 +9,12 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.error import ResetNeeded
-from small_machine import CMA_PAGES
 
 import cma_gym  # noqa: F401  registers the environments
+from cma_gym.envs.buddyinfo import blocks_by_type, free_blocks
+from cma_gym.envs.pagemap import AREA_COLOUR, KIND_COLOURS
 from cma_gym.mm.mmzone import PageKind, ZoneStat
-from cma_gym.rendering.buddyinfo import blocks_by_type, free_blocks
-from cma_gym.rendering.pagemap import AREA_COLOUR, KIND_COLOURS
+from tests.envs.small_machine import CMA_PAGES
 
 IDS = sorted(name for name in gym.registry if name.startswith("cma_gym/"))
 

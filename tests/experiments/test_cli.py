@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from experiments.__main__ import main, verb_parser, verbs
+from cma_gym.experiments.cli import main, verb_parser, verbs
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCUMENTS = [path for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")) if path.exists()]
-EXPECTED = "run train evaluate distill export compare report validate import-trace sweep bench list".split()
+EXPECTED = "run train evaluate distill export compare report validate import-trace list".split()
 
 
 def test_all_verbs_are_there() -> None:
@@ -32,7 +32,7 @@ def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str
 
 
 def test_help_is_quick_and_lists_the_verbs() -> None:
-    done = subprocess.run([sys.executable, "-m", "experiments", "--help"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "cma_gym", "--help"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0
     assert all(verb in done.stdout for verb in verbs())
 
@@ -55,7 +55,6 @@ def test_help_is_quick_and_lists_the_verbs() -> None:
         (["run", "configs/train/quick.yaml", "--set", "ppo.lerning_rate=1"], "did you mean 'learning_rate'?"),
         (["export", "nowhere.json"], "nowhere.json"),
         (["evaluate", "nowhere"], "nowhere"),
-        (["bench", "--only", "cold_star"], "did you mean cold_start_s?"),
     ],
 )
 def test_mistakes_get_one_sentence(words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,13 +68,8 @@ def test_mistakes_get_one_sentence(words: list[str], sentence: str, capsys: pyte
 def commands(path: Path) -> list[str]:
     """Every command in a document's code, continuation lines joined."""
     text = path.read_text(encoding="utf-8").replace("\\\n", " ")
-    found = re.findall(r"(?:python -m experiments|(?<![\w-])make) [^\n`#]*", text)
-    return [command for command in found if not re.fullmatch(r"make\s.*", command) or is_code(text, command)]
-
-
-def is_code(text: str, command: str) -> bool:
-    """Whether `make ...` is a command there, not English."""
-    return f"`{command}" in text or re.search(rf"^(?:\$ )?{re.escape(command)}", text, flags=re.MULTILINE) is not None
+    code = "\n".join(re.findall(r"```.*?```|`[^`\n]+`", text, flags=re.DOTALL))
+    return re.findall(r"(?:^|(?<=[`/ ]))(?:cma-gym|make) [^\n`#]*", code, flags=re.MULTILINE)
 
 
 def test_every_documented_command_parses() -> None:
@@ -85,7 +79,7 @@ def test_every_documented_command_parses() -> None:
             words = shlex.split(command)
             if words[0] == "make":
                 assert words[1] in targets, f"{path.name}: {command}"
-            elif words[3] != "VERB":
-                assert words[3] in verbs(), f"{path.name}: {command}"
-                parser, _ = verb_parser(words[3])
-                parser.parse_args(words[4:])  # exits if it does not parse
+            elif words[1] != "VERB":
+                assert words[1] in verbs(), f"{path.name}: {command}"
+                parser, _ = verb_parser(words[1])
+                parser.parse_args(words[2:])  # exits if it does not parse

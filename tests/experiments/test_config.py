@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from experiments.config import (
+from cma_gym.experiments.config import (
     ConfigError,
     checked,
     named_config,

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from regenerate_golden import SPEC, run_system, workload
 
 from cma_gym.machine.kernel import KernelConfig
 from cma_gym.machine.machine import boot, new_machines
 from cma_gym.machine.step import Status, advance, answer, fill_view, load, rollout
 from cma_gym.machine.view import FEATURES, NR_VIEW, View
+from cma_gym.mm.check.validate import validate
 from cma_gym.mm.mmzone import NR_REQUEST_KINDS
-from cma_gym.mm.validate import validate
 from cma_gym.policies.registry import System, systems
 from cma_gym.workloads.workload import Workload
+from tests.machine.regenerate_golden import SPEC, run_system, workload
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("gfp_page_cache", "zone_cma")
@@ -48,7 +48,7 @@ def fingerprint() -> str:
 
 def test_the_same_run_twice_and_in_another_process():
     assert fingerprint() == fingerprint()
-    code = "import sys; sys.path.insert(0, 'tests/machine'); import test_determinism as t; print(t.fingerprint())"
+    code = "from tests.machine import test_determinism as t; print(t.fingerprint())"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,

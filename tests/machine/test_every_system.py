@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from regenerate_golden import SPEC, run_system, workload
 
 from cma_gym.machine.events import Op
 from cma_gym.machine.result import METRICS
+from cma_gym.mm.check.validate import validate
 from cma_gym.mm.mmzone import PageKind, VmEvent, ZoneStat
-from cma_gym.mm.validate import validate
 from cma_gym.policies.registry import systems
 from cma_gym.workloads.registry import families
+from tests.machine.regenerate_golden import SPEC, run_system, workload
 
 
 @pytest.mark.parametrize("profile", ["v6_12", "v4_6"])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from regenerate_golden import PATH, SEEDS, counters, run_system, workload
 
 from cma_gym.policies.registry import systems
+from tests.machine.regenerate_golden import PATH, SEEDS, counters, run_system, workload
 
 GOLDEN = json.loads(PATH.read_text())
 

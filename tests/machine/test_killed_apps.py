@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from regenerate_golden import SPEC
 
 from cma_gym.machine.events import Op, TouchFlag
 from cma_gym.machine.kernel import KernelConfig
 from cma_gym.machine.machine import boot, new_machines
 from cma_gym.machine.step import load, rollout
 from cma_gym.machine.view import NR_VIEW
+from cma_gym.mm.check.validate import validate
 from cma_gym.mm.mmzone import NO_ENTRY
-from cma_gym.mm.validate import validate
 from cma_gym.policies.registry import systems
 from cma_gym.workloads.registry import generate
 from cma_gym.workloads.workload import Workload
+from tests.machine.regenerate_golden import SPEC
 
 SMALL_APPS = {"count": 6, "alive_max": 6, "size_percent": 30, "close_chance": 0}
 """There is room for all of them, so that nothing is killed but by the test."""

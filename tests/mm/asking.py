@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from tiny import LONG_NS, Do, Tiny
-
 from cma_gym.mm.mmzone import ContigPhase, DemandState, Holder, PageKind
+from tests.mm.tiny import LONG_NS, Do, Tiny
 
 
 def demand(m: Tiny, nr_pages: int, pieces: int = 1, *, hold_ns: int = LONG_NS, align: int = 0) -> None:

@@ -13,13 +13,13 @@ import numpy as np
 from cma_gym.machine.events import FileFlag, Op, TouchFlag
 from cma_gym.machine.ops import RUN_PAGES
 from cma_gym.machine.step import answer_one, ask_for_zsmalloc, background, begin_event, dispatch, end_event, idle_until
+from cma_gym.mm.check.validate import first_violation
 from cma_gym.mm.clock import elapse
 from cma_gym.mm.cma import cma_release, find_next_zero_area, refresh_next_demand, run_demands, start_demand
 from cma_gym.mm.compaction import COMPACT_PRIO_SYNC_LIGHT, COMPACT_SUCCESS, compact_zone, try_to_compact_pages
 from cma_gym.mm.contig_alloc import begin_contig, contig_step
 from cma_gym.mm.filemap import filemap_add_folio
 from cma_gym.mm.gup import pin_vpage
-from cma_gym.mm.jit import jit
 from cma_gym.mm.lru import lru_add_drain_all
 from cma_gym.mm.memory import finish_anon_fault, finish_driver_fault
 from cma_gym.mm.mm_init import declare_zones, finish_boot, init_heads, init_tables
@@ -52,9 +52,9 @@ from cma_gym.mm.page_ref import get_page
 from cma_gym.mm.pcp import drain_all_pages, free_pages, rmqueue
 from cma_gym.mm.random import random_below
 from cma_gym.mm.slowpath import alloc_pages, reserve_highatomic_pageblock, unreserve_highatomic_pageblock
-from cma_gym.mm.validate import first_violation
 from cma_gym.mm.vmscan import kswapd_run, try_to_free_pages, wakeup_kswapd
 from cma_gym.mm.watermark import zone_watermark_ok
+from cma_gym.support.jit import jit
 
 SHAPE = Shape(nr_pages=1024, nr_vpages=2048, nr_fpages=1024, nr_swap=512, nr_tasks=16, nr_pins=256)
 DTYPE = memory_dtype(SHAPE)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tiny import EACH, LONG_NS, MS, Do, Tiny, age
-
 from cma_gym.machine.events import FileFlag, Op
 from cma_gym.mm.mmzone import Holder, VmEvent
+from tests.mm.tiny import EACH, LONG_NS, MS, Do, Tiny, age
 
 NR_PAGES = 128
 AREA = 96

@@ -204,8 +204,7 @@ def noticed(mutation: Mutation) -> str:
 
 
 def _watcher(by: str) -> Callable[[], None]:
-    import life
-    import test_naive_twin
+    from tests.mm import life, test_naive_twin
 
     if by == "life":
         return life.run
@@ -218,7 +217,6 @@ def _watcher(by: str) -> Callable[[], None]:
 def try_all() -> dict[str, str]:
     """What was noticed, by mutation."""
     os.environ["NUMBA_DISABLE_JIT"] = "1"
-    sys.path[:0] = [str(HERE), str(HERE.parents[1])]
     for by in ("life", "twin"):
         _watcher(by)()  # nothing is wrong with the core as it is
     found = {}

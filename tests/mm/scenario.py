@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
-from tiny import EACH, LONG_NS, MS, Do, Tiny
 
 from cma_gym.machine.events import FileFlag, Op, event_dtype
+from tests.mm.tiny import EACH, LONG_NS, MS, Do, Tiny
 
 SWITCHES = (
     {},

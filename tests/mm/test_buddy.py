@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tiny import CMA_ZONE, DMA32, Do, Tiny
 
 from cma_gym.mm.mmzone import MigrateType, PageKind, VmEvent
 from cma_gym.mm.page_alloc import ALLOC_CMA, ALLOC_CMA_FIRST, ALLOC_MIN_RESERVE, ALLOC_NO_STEAL, ALLOC_NON_BLOCK
+from tests.mm.tiny import CMA_ZONE, DMA32, Do, Tiny
 
 UNMOVABLE, MOVABLE, RECLAIMABLE, HIGHATOMIC, CMA, ISOLATE = map(int, MigrateType)
 

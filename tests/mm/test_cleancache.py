@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from tiny import DMA32, EACH, MOVABLE_ZONE, MS, Do, Tiny, age, reclaim, swap_out_everything
 
 from cma_gym.machine.events import FileFlag, Op
+from cma_gym.mm.check.validate import ValidationError, validate
 from cma_gym.mm.mmzone import Cost, MigrateType, PageKind, VmEvent
-from cma_gym.mm.validate import ValidationError, validate
+from tests.mm.tiny import DMA32, EACH, MOVABLE_ZONE, MS, Do, Tiny, age, reclaim, swap_out_everything
 
 GCMA = {"lend": False, "gcma": True, "compact_into_cma": False, "migrate_into_cma": False}
 MOVABLE = int(MigrateType.MOVABLE)

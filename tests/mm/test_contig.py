@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from asking import ask, blamed, demand, outcome, step_to
-from tiny import CMA_ZONE, DMA32, LONG_NS, MOVABLE_ZONE, MS, PAINTED, Do, Tiny
 
 from cma_gym.machine.events import FileFlag
 from cma_gym.mm.mmzone import ContigPhase, Cost, MigrateType, PageFlag, PageKind, VmEvent
+from tests.mm.asking import ask, blamed, demand, outcome, step_to
+from tests.mm.tiny import CMA_ZONE, DMA32, LONG_NS, MOVABLE_ZONE, MS, PAINTED, Do, Tiny
 
 EBUSY = -16
 ENOMEM = -12

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from asking import ask, blamed, demand, outcome, step_to
-from driver import SHAPE
-from tiny import DMA32, EACH, LONG_NS, MS, Do, Tiny
 
 from cma_gym.machine.events import FileFlag, Op
 from cma_gym.machine.result import held_up
@@ -21,6 +18,9 @@ from cma_gym.mm.mmzone import (
     VmEvent,
 )
 from cma_gym.mm.page_alloc import ALLOC_CMA, ALLOC_CMA_FIRST
+from tests.mm.asking import ask, blamed, demand, outcome, step_to
+from tests.mm.driver import SHAPE
+from tests.mm.tiny import DMA32, EACH, LONG_NS, MS, Do, Tiny
 
 MOVABLE = int(MigrateType.MOVABLE)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from tiny import DMA32, EACH, LONG_NS, MOVABLE_ZONE, MS, Do, Tiny, age
 
 from cma_gym.machine.events import FileFlag, Op
 from cma_gym.mm.mmzone import Cost, Holder, Lru, PageFlag, PageKind, VmEvent
+from tests.mm.tiny import DMA32, EACH, LONG_NS, MOVABLE_ZONE, MS, Do, Tiny, age
 
 KSWAPD = 0
 EBUSY = -16

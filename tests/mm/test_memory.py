@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tiny import DMA32, EACH, LONG_NS, MOVABLE_ZONE, MS, Do, Tiny, swap_out_everything
 
 from cma_gym.machine.events import FileFlag, KallocFlag, Op, TouchFlag
 from cma_gym.mm.mmzone import (
@@ -19,6 +18,7 @@ from cma_gym.mm.mmzone import (
 )
 from cma_gym.mm.oom_kill import LMKD_PERIOD_NS
 from cma_gym.mm.swap import ZS_OBJECTS, size_class
+from tests.mm.tiny import DMA32, EACH, LONG_NS, MOVABLE_ZONE, MS, Do, Tiny, swap_out_everything
 
 MOVABLE = int(MigrateType.MOVABLE)
 UNMOVABLE = int(MigrateType.UNMOVABLE)

@@ -10,9 +10,10 @@ from pathlib import Path
 import numba
 import numpy as np
 import pytest
-import scenario
-from driver import DTYPE
-from tiny import MS, Tiny
+
+from tests.mm import scenario
+from tests.mm.driver import DTYPE
+from tests.mm.tiny import MS, Tiny
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -40,13 +41,13 @@ def test_an_uncompiled_life_leaves_the_same_bytes():
     """Without a warning: no overflow, no conversion that compiled code would not see."""
     if numba.config.DISABLE_JIT:
         pytest.skip("this process is the uncompiled one")
-    printed = in_another_process(str(HERE / "scenario.py"), NUMBA_DISABLE_JIT="1")
+    printed = in_another_process("-m", "tests.mm.scenario", NUMBA_DISABLE_JIT="1")
     assert printed.split() == scenario.all_told()
 
 
 @pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="would call itself")
 def test_another_process_leaves_the_same_bytes():
-    printed = in_another_process(str(HERE / "scenario.py"))
+    printed = in_another_process("-m", "tests.mm.scenario")
     assert printed.split() == scenario.all_told()
 
 

@@ -8,13 +8,14 @@ import subprocess
 import sys
 
 import pytest
-from mutations import HERE, MUTATIONS
+
+from tests.mm.mutations import HERE, MUTATIONS
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     result = tmp_path_factory.mktemp("mutations") / "found.json"
-    command = [sys.executable, str(HERE / "mutations.py"), "--json", str(result)]
+    command = [sys.executable, "-m", "tests.mm.mutations", "--json", str(result)]
     run = subprocess.run(command, env={**os.environ, "NUMBA_DISABLE_JIT": "1"}, capture_output=True, text=True)
     assert result.exists(), run.stderr[-2000:]
     return json.loads(result.read_text(encoding="utf-8"))

@@ -7,11 +7,11 @@ import numba
 import numpy as np
 from hypothesis import HealthCheck, assume, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from naive_moves import Moves
-from tiny import EACH, LONG_NS, MS, Do, Tiny
 
 from cma_gym.machine.events import Op
 from cma_gym.mm.mmzone import Holder, PageKind
+from tests.mm.naive_moves import Moves
+from tests.mm.tiny import EACH, LONG_NS, MS, Do, Tiny
 
 UNJITTED = bool(numba.config.DISABLE_JIT)
 NR_PAGES = 256

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numba
 import numpy as np
 import pytest
-from naive import Naive
-from tiny import DMA32, Do, Tiny
 
 from cma_gym.mm.mmzone import MigrateType, PageKind
 from cma_gym.mm.page_alloc import ALLOC_CMA, ALLOC_CMA_FIRST, ALLOC_NO_STEAL
+from tests.mm.naive import Naive
+from tests.mm.tiny import DMA32, Do, Tiny
 
 STEPS = 60 if numba.config.DISABLE_JIT else 600
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tiny import MOVABLE_ZONE, MS, Do, Tiny, age, reclaim, swap_out_everything
 
 from cma_gym.machine.events import FileFlag, Op
 from cma_gym.mm.mmzone import MAX_RECLAIM_RETRIES, NO_ENTRY, Action, Cost, Lru, PageKind, VmEvent
 from cma_gym.mm.page_alloc import ALLOC_CMA
+from tests.mm.tiny import MOVABLE_ZONE, MS, Do, Tiny, age, reclaim, swap_out_everything
 
 # Aging and refaults.
 

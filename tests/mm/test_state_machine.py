@@ -6,15 +6,15 @@ import hypothesis.strategies as st
 import numba
 import numpy as np
 import pytest
-from driver import SHAPE
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from tiny import EACH, MS, Do, Tiny
 
+from cma_gym.experiments.soak.life import kept_by_cpus
 from cma_gym.machine.events import FileFlag, KallocFlag, Op, PinFlag, event_dtype
+from cma_gym.mm.check.validate import Violation
 from cma_gym.mm.mmzone import Holder, VmEvent
-from cma_gym.mm.validate import Violation
-from experiments.soak_life import kept_by_cpus
+from tests.mm.driver import SHAPE
+from tests.mm.tiny import EACH, MS, Do, Tiny
 
 UNJITTED = bool(numba.config.DISABLE_JIT)
 TASKS = 5

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from tiny import DMA32, EACH, MS, Do, Tiny, age, reclaim, swap_out_everything
 
 from cma_gym.machine.events import FileFlag, Op, event_dtype
 from cma_gym.mm.mmzone import ON_DISK, Cost, MigrateType, VmEvent
 from cma_gym.mm.page_alloc import ALLOC_CMA
 from cma_gym.mm.vmscan import swap_congested
+from tests.mm.tiny import DMA32, EACH, MS, Do, Tiny, age, reclaim, swap_out_everything
 
 
 def disk_machine(nr_pages: int = 64, **switches: object) -> Tiny:

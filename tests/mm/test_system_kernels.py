@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from asking import ask, outcome
-from driver import DTYPE
-from tiny import DMA32, LONG_NS, MS, Do, Tiny
 
 from cma_gym.machine.events import FileFlag, Op
 from cma_gym.machine.kernel import KernelConfig
 from cma_gym.machine.spec import MachineSpec
+from cma_gym.mm.check.validate import ValidationError
 from cma_gym.mm.mmzone import Holder, MigrateType, PageKind, VmEvent
 from cma_gym.mm.page_alloc import ALLOC_CMA
-from cma_gym.mm.validate import ValidationError
+from tests.mm.asking import ask, outcome
+from tests.mm.driver import DTYPE
+from tests.mm.tiny import DMA32, LONG_NS, MS, Do, Tiny
 
 MOVABLE = int(MigrateType.MOVABLE)
 UNMOVABLE = MigrateType.UNMOVABLE

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from tiny import DMA32, EACH, LONG_NS, MS, Do, Tiny
 
 from cma_gym.machine.events import FileFlag, Op
 from cma_gym.mm.bitmap import BITS_PER_WORD
+from cma_gym.mm.check.validate import ValidationError, Violation, validate
 from cma_gym.mm.mmzone import Cost, DemandState, Holder, PageFlag, PageKind, ZoneStat
-from cma_gym.mm.validate import ValidationError, Violation, validate
+from tests.mm.tiny import DMA32, EACH, LONG_NS, MS, Do, Tiny
 
 
 def busy_machine() -> Tiny:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tiny import CMA_ZONE, DMA32, MOVABLE_ZONE, MS, NORMAL, Do, Tiny
 
 from cma_gym.machine.kernel import KernelConfig
 from cma_gym.machine.machine import boot, new_machines
@@ -18,6 +17,7 @@ from cma_gym.mm.page_alloc import (
     ALLOC_OOM,
 )
 from cma_gym.mm.watermark import int_sqrt, min_free_pages, setup_per_zone_lowmem_reserve, setup_per_zone_wmarks
+from tests.mm.tiny import CMA_ZONE, DMA32, MOVABLE_ZONE, MS, NORMAL, Do, Tiny
 
 HIGHMEM = int(ZoneType.HIGHMEM)
 ATOMIC = ALLOC_NON_BLOCK | ALLOC_MIN_RESERVE

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from test_watermarks import HIGHMEM, PAGES_PER_MB, Zones
-from tiny import CMA_ZONE, DMA32, MOVABLE_ZONE, MS, NORMAL, Do, Tiny
 
 from cma_gym.machine.events import KallocFlag, Op
 from cma_gym.machine.kernel import KernelConfig
@@ -15,6 +13,8 @@ from cma_gym.machine.spec import MachineSpec
 from cma_gym.mm.mm_init import zone_batchsize
 from cma_gym.mm.mmzone import MigrateType, PageKind, VmEvent, ZoneStat
 from cma_gym.mm.page_alloc import ALLOC_CMA, ALLOC_CMA_FIRST
+from tests.mm.test_watermarks import HIGHMEM, PAGES_PER_MB, Zones
+from tests.mm.tiny import CMA_ZONE, DMA32, MOVABLE_ZONE, MS, NORMAL, Do, Tiny
 
 MOVABLE, UNMOVABLE = int(MigrateType.MOVABLE), int(MigrateType.UNMOVABLE)
 

@@ -16,12 +16,12 @@ import textwrap
 from typing import Any
 
 import numpy as np
-from driver import DTYPE, NR_ARGS, SHAPE, Do, operate
 
 from cma_gym.machine.events import FileFlag, Op, PinFlag, event_dtype
 from cma_gym.machine.kernel import KernelConfig
 from cma_gym.machine.spec import MachineSpec
 from cma_gym.mm.bitmap import BITS_PER_WORD
+from cma_gym.mm.check.validate import validate
 from cma_gym.mm.mm_types import nr_list_heads
 from cma_gym.mm.mmzone import (
     Holder,
@@ -32,7 +32,7 @@ from cma_gym.mm.mmzone import (
     ZoneStat,
     ZoneType,
 )
-from cma_gym.mm.validate import validate
+from tests.mm.driver import DTYPE, NR_ARGS, SHAPE, Do, operate
 
 SIGNS = {
     PageKind.ANON: "a",

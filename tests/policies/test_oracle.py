@@ -13,8 +13,8 @@ from cma_gym.machine.spec import MachineSpec
 from cma_gym.machine.step import load, rollout
 from cma_gym.machine.view import FILE_PAGES, NR_VIEW, NR_VIEW_AND_SUBJECT, Subject, View
 from cma_gym.mm.mmzone import NO_PAGE, Action, Holder, Importance, RequestKind
-from cma_gym.policies import oracle
 from cma_gym.policies.registry import get_system, systems
+from cma_gym.policies.systems import oracle
 from cma_gym.workloads.registry import generate
 from cma_gym.workloads.workload import Workload
 
@@ -376,7 +376,7 @@ def test_stopping_on_the_way_changes_nothing():
 
 
 def test_a_row_of_a_comparison_is_a_run_with_foresight():
-    from experiments.comparison import Unit, compact, run_unit
+    from cma_gym.experiments.rows.case import Unit, compact, run_unit
 
     scenario = {"family": "metadata", "camera": {"warmup_s": 4, "count": 3, "gap_s": 4}}
     unit = Unit("oracle", "oracle", "metadata", compact({"scenario": scenario}), SPEC.model_dump_json(), 3)

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from random_tables import random_views, view_with
 
 from cma_gym.machine.view import View
 from cma_gym.mm.mmzone import Action, RequestKind
 from cma_gym.policies.registry import get_system
+from tests.policies.tables.random_tables import random_views, view_with
 
 WINDOWED = ("gfp_page_cache", "gfp_page_cache_bdev")
 MB = 256

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from random_tables import random_views, view_with
 
 from cma_gym.mm.mmzone import Action, Importance, RequestKind
 from cma_gym.policies.registry import get_system
+from tests.policies.tables.random_tables import random_views, view_with
 
 
 def answer(name, **features):

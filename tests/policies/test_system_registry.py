@@ -5,11 +5,11 @@ import pickle
 
 import numpy as np
 import pytest
-from random_tables import random_views
 
 from cma_gym.machine.kernel import KernelConfig
 from cma_gym.mm.mmzone import NR_ACTIONS, Action
 from cma_gym.policies.registry import PolicyError, describe, get_system, load_system_file, system, systems
+from tests.policies.tables.random_tables import random_views
 
 NAMES = sorted(systems())
 ROWS = {f"S{number}" for number in range(23)}

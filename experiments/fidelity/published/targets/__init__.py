@@ -1,0 +1,1 @@
+"""Published tables, one file each: what was measured, and the runs that repeat it."""
