@@ -94,7 +94,7 @@ QUESTIONS = (
             Contrast("cma_aggressive", "cma_first", "stop and shrink first, as CMA_AGGRESSIVE", "go on (everyone)"),
         ),
         background="Qualcomm's and CMA_AGGRESSIVE's kernels lend nothing while cma_alloc() runs. The first three pairs "
-        "differ in that alone (`configs/systems/variants.py`), the last two are the systems themselves.",
+        "differ in that alone (`experiments/head_to_head/variants.py`), the last two are the systems themselves.",
     ),
     Question(
         "pcp",
@@ -111,7 +111,7 @@ QUESTIONS = (
         ),
         background="Chen Feng (HiSilicon) wanted freed CMA pages off the per-CPU lists; Joonsoo Kim held that draining "
         "them is enough. On the movable list a freed CMA page goes to whoever asks next for a movable page, whatever "
-        "the rule says. The variants are those of `configs/systems/variants.py`.",
+        "the rule says. The variants are those of `experiments/head_to_head/variants.py`.",
     ),
 )
 

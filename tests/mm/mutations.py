@@ -211,7 +211,7 @@ def _watcher(by: str) -> Callable[[], None]:
     if by == "twin":
         return test_naive_twin.short_trace
     module, _, name = by.partition(".")
-    return getattr(importlib.import_module(module), name)
+    return getattr(importlib.import_module(f"tests.mm.{module}"), name)
 
 
 def try_all() -> dict[str, str]:

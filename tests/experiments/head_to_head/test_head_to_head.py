@@ -232,7 +232,7 @@ def test_figures_for_programs(tmp_path: Path) -> None:
 
 
 def test_the_questions_name_systems_that_exist() -> None:
-    known = dict(system_names(f"all,{ROOT / 'configs/systems/variants.py'}"))
+    known = dict(system_names(f"all,{ROOT / 'experiments/head_to_head/variants.py'}"))
     asked = {name for _, contrast in contrasts() for name in (contrast.ours, contrast.theirs)}
     assert asked <= set(known)
 

@@ -112,14 +112,3 @@ def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "runs" / "tiny" / "table.json").is_file()
-
-
-def test_a_sweep_trains_every_combination(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    words = ["sweep", str(tiny_config(tmp_path)), "--grid", "ppo.seed=0,1", "--json", str(tmp_path / "s.json")]
-    assert main(words) == 0
-    runs = json.loads((tmp_path / "s.json").read_text())["runs"]
-    assert sorted(entry["settings"] for entry in runs) == [["ppo.seed=0"], ["ppo.seed=1"]]
-    assert all((tmp_path / entry["run"] / "model.zip").is_file() for entry in runs)
-    assert main([*words, "--grid", "ppo.sed=1"]) == 2
